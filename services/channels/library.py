@@ -1,0 +1,104 @@
+"""Published templates: kept in versions, and compiled when they're first used."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from services.channels import convert
+from services.channels.store import Store
+from services.channels.templates import Compiler, Template
+from services.chassis.documents import Document, change
+from services.chassis.errors import Contention, EtagMismatch, InvalidDefinition, NotFound
+
+Name = tuple[str, str, int]
+"""Workspace, template and version; version 0 is the current one."""
+
+_KEPT = 1_000
+
+
+class Library:
+    """A version never changes, so what was compiled of it stays good; which one is current is asked each time."""
+
+    def __init__(self, store: Store, compiler: Compiler) -> None:
+        self._store = store
+        self._compiler = compiler
+        self._compiled: dict[Name, Template | InvalidDefinition] = {}
+
+    async def compiled(self, names: Iterable[Name]) -> dict[Name, Template | InvalidDefinition]:
+        """The templates of these names, or what is wrong with one: a rule may have become stricter since it was
+        published. Those that don't exist are left out."""
+        found: dict[Name, Template | InvalidDefinition] = {}
+        missing: dict[Name, str] = {}
+        for name in names:
+            kept = self._compiled.get(name)
+            if kept is not None:
+                found[name] = kept
+            else:
+                missing[name] = convert.template_key(name[0], name[1])
+        if missing:
+            current = await self._store.templates.get(set(missing.values()))
+            filed = await self._store.versions.get(
+                {
+                    convert.version_key(key, name[2])
+                    for name, key in missing.items()
+                    if name[2] and key in current and current[key].body["version"] != name[2]
+                }
+            )
+            for name, key in missing.items():
+                document = current.get(key)
+                if document is not None and name[2] not in (0, document.body["version"]):
+                    document = filed.get(convert.version_key(key, name[2]))
+                if document is not None:
+                    found[name] = self._compile((name[0], name[1], document.body["version"]), document)
+        return found
+
+    def _compile(self, name: Name, document: Document) -> Template | InvalidDefinition:
+        template = self._compiled.get(name)
+        if template is None:
+            try:
+                template = self._compiler.compile(convert.source_of(convert.content_of(document.body)))
+            except InvalidDefinition as error:
+                template = error
+            if len(self._compiled) >= _KEPT:
+                del self._compiled[next(iter(self._compiled))]
+            self._compiled[name] = template
+        return template
+
+    async def read(self, name: Name) -> Document:
+        """Raises `NotFound`."""
+        workspace_id, template_id, version = name
+        key = convert.template_key(workspace_id, template_id)
+        document = (await self._store.templates.get([key])).get(key)
+        if document is not None and version not in (0, document.body["version"]):
+            filed = convert.version_key(key, version)
+            document = (await self._store.versions.get([filed])).get(filed)
+        if document is None:
+            raise NotFound.of("template", f"{template_id}@{version}" if version else template_id)
+        return document
+
+    async def publish(self, workspace_id: str, template_id: str, content: Any, etag: str, now: int) -> Document:
+        """Make content current. The same content again changes nothing, whatever the etag: the first reply may have
+        been lost. Raises `InvalidDefinition`, `EtagMismatch`."""
+        self._compiler.compile(convert.source_of(content))
+        key = convert.template_key(workspace_id, template_id)
+        wanted = convert.content_bytes(content)
+        current = await self._store.templates.get([key])
+        if key in current and current[key].body["content"] != wanted:
+            # Filed before it's replaced. If others replace it meanwhile, it's filed all the same.
+            old = current[key].body
+            await self._store.versions.put([Document(convert.version_key(key, old["version"]), old)])
+
+        def decide(_key: str, found: Document | None) -> dict[str, Any] | None:
+            if found is not None and found.body["content"] == wanted:
+                return None
+            now_etag = convert.etag_of(found.body) if found else ""
+            if etag and etag != now_etag:
+                raise EtagMismatch(now_etag)
+            known = current.get(key)
+            if (found.rev if found else 0) != (known.rev if known else 0):
+                # What others published between our read and our write isn't filed yet.
+                raise Contention("others published this template at the same time; retry")
+            return convert.template_body(found.body["version"] + 1 if found else 1, wanted, now)
+
+        return (await change(self._store.templates, [key], decide, known=current))[key]

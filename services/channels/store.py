@@ -1,0 +1,36 @@
+"""The channels service's collections.
+
+`messages`      `<workspace>/<send_id>`               the ledger: what we owe, and what became of it.
+`suppressions`  `<workspace>/<channel>/<endpoint>`    endpoints that must not be sent to.
+`templates`     `<workspace>/<template_id>`           the current version.
+`versions`      `<workspace>/<template_id>/<number>`  each version that was current once.
+
+A message that is not settled has `due_at`: the index over it is what drives messages whose worker died or that wait
+for another try. A version is filed before the next one takes its place, so what is filed never changes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.chassis.documents import Collection, Database, Index, Schema
+
+MESSAGES = Schema(
+    "messages", (Index("due", ("partition", "due_at")), Index("by_state", ("workspace", "state", "updated")))
+)
+SUPPRESSIONS = Schema("suppressions")
+TEMPLATES = Schema("templates")
+VERSIONS = Schema("versions")
+SCHEMAS = (MESSAGES, SUPPRESSIONS, TEMPLATES, VERSIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    messages: Collection
+    suppressions: Collection
+    templates: Collection
+    versions: Collection
+
+    @classmethod
+    def of(cls, database: Database) -> Store:
+        return cls(*(database.collection(schema) for schema in SCHEMAS))

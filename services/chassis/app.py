@@ -1,0 +1,82 @@
+"""A service put together: what it serves, what it does by itself, and what it stands on."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from services.chassis.broker import Broker, ConsumerSpec, StreamSpec
+from services.chassis.clock import Clock
+from services.chassis.config import ServiceConfig
+from services.chassis.dead_letters import DEAD_LETTERS, DeadLetters
+from services.chassis.documents import Database, Schema
+from services.chassis.events import Publisher
+from services.chassis.health import Probe
+from services.chassis.leases import LEASES, Leases
+from services.chassis.loops import Loop
+from services.chassis.server import Mounted
+from services.chassis.stores import open_database
+
+
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """What a service needs to be there: its collections, the streams it publishes to, the consumers it reads with."""
+
+    name: str
+    schemas: Sequence[Schema]
+    streams: Sequence[StreamSpec] = ()
+    consumers: Sequence[ConsumerSpec] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Resources:
+    """What a service stands on, opened."""
+
+    database: Database
+    broker: Broker
+    publisher: Publisher
+    leases: Leases
+    dead_letters: DeadLetters
+
+    def probes(self) -> dict[str, Probe]:
+        return {"store": self.database.ping, "broker": self.broker.ping}
+
+
+@dataclass(slots=True)
+class App:
+    """A service ready to run. `loops` are stopped in order: those that take work in first, those that carry it out
+    last."""
+
+    mounted: Sequence[Mounted]
+    loops: list[Loop]
+    probes: Mapping[str, Probe] = field(default_factory=dict)
+
+
+@asynccontextmanager
+async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> AsyncIterator[Resources]:
+    """Open a service's database and broker, and close them at the end. With `migrate_on_start`, create what is missing
+    first."""
+    database = await open_database(uri=config.mongodb_uri, path=config.data_dir, name=footing.name)
+    try:
+        broker = await Broker.connect(config.nats_url, footing.name)
+        try:
+            if config.migrate_on_start:
+                await migrate(footing, database, broker)
+            yield Resources(
+                database,
+                broker,
+                Publisher(broker, footing.name),
+                Leases(database.collection(LEASES), config.partitions, config.instance, clock),
+                DeadLetters(database.collection(DEAD_LETTERS), clock),
+            )
+        finally:
+            await broker.close()
+    finally:
+        await database.close()
+
+
+async def migrate(footing: Footing, database: Database, broker: Broker) -> None:
+    """Create what the footing declares and isn't there yet. Idempotent, and safe beside running replicas."""
+    await database.migrate([LEASES, DEAD_LETTERS, *footing.schemas])
+    await broker.declare(footing.streams, footing.consumers)

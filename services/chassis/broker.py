@@ -1,0 +1,169 @@
+"""The connection to JetStream, and the streams and consumers that a service declares."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import nats
+import structlog
+from google.protobuf.message import Message
+from nats.aio.client import Client
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import APIError, NotFoundError
+
+from services.chassis.errors import BrokerUnavailable
+from services.chassis.loops import Backoff
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSpec:
+    """A stream for some types of messages, named by the service that publishes them.
+
+    `work` streams forget a message once its consumer has acknowledged it; `log` streams keep it for `max_age_s`.
+    """
+
+    name: str
+    message_types: tuple[type[Message], ...]
+    retention: Literal["work", "log"]
+    max_age_s: float
+    replicas: int = 1
+
+    def subjects(self) -> list[str]:
+        return [f"{kind.DESCRIPTOR.full_name}.>" for kind in self.message_types]
+
+
+@dataclass(frozen=True, slots=True)
+class ConsumerSpec:
+    """A durable consumer of one type of messages: one for each partition, or one for all.
+
+    Deliveries are unlimited: attempts are counted by the message's delivery count, and what can't be handled goes to
+    the dead letters.
+    """
+
+    name: str
+    stream: str
+    message_type: type[Message]
+    partitions: int = 0
+    """How many partitions, each with a durable of its own; 0 for a single durable over all of them."""
+    ack_wait_s: float = 30
+    max_ack_pending: int = 10_000
+
+    def durables(self) -> dict[int, tuple[str, str]]:
+        """The durable's name and subject filter by partition; by -1 when there is a single one."""
+        kind = self.message_type.DESCRIPTOR.full_name
+        if not self.partitions:
+            return {-1: (self.name, f"{kind}.>")}
+        return {number: (f"{self.name}-{number}", f"{kind}.*.{number}.*") for number in range(self.partitions)}
+
+
+class Broker:
+    """One connection to NATS, kept for the life of the process: it reconnects by itself, for ever."""
+
+    def __init__(self, client: Client) -> None:
+        self.client = client
+        self.jetstream: JetStreamContext = client.jetstream(publish_async_max_pending=20_000)
+
+    @classmethod
+    async def connect(cls, url: str, name: str) -> Broker:
+        """Connect, waiting for a broker that is away."""
+
+        async def on_error(error: Exception) -> None:
+            log.warning("broker error", error=str(error) or type(error).__name__)
+
+        async def on_disconnect() -> None:
+            log.warning("broker away")
+
+        async def on_reconnect() -> None:
+            log.info("broker back")
+
+        backoff = Backoff()
+        while True:
+            try:
+                client = await nats.connect(
+                    servers=url.split(","),
+                    name=name,
+                    max_reconnect_attempts=-1,
+                    reconnect_time_wait=0.25,
+                    ping_interval=10,
+                    max_outstanding_pings=2,
+                    allow_reconnect=True,
+                    error_cb=on_error,
+                    disconnected_cb=on_disconnect,
+                    reconnected_cb=on_reconnect,
+                    pending_size=64 * 1024 * 1024,
+                )
+                return cls(client)
+            except (TimeoutError, NatsError, OSError) as error:
+                log.warning("waiting for the broker", error=str(error) or type(error).__name__)
+                await backoff.pause()
+
+    @property
+    def connected(self) -> bool:
+        return bool(self.client.is_connected)
+
+    async def ping(self) -> None:
+        """Return if the broker answers and JetStream is on. Raises `BrokerUnavailable`."""
+        if not self.connected:
+            raise BrokerUnavailable("not connected to the broker")
+        try:
+            await self.jetstream.account_info()
+        except (TimeoutError, NatsError) as error:
+            raise BrokerUnavailable(f"JetStream doesn't answer: {error}") from error
+
+    async def declare(self, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec]) -> None:
+        """Create or update streams and consumers. Idempotent. Waits for streams that other services have yet to
+        create."""
+        for stream in streams:
+            await self._declare_stream(stream)
+        for consumer in consumers:
+            backoff = Backoff()
+            for durable, subject in consumer.durables().values():
+                while True:
+                    try:
+                        await self.jetstream.add_consumer(consumer.stream, _consumer_config(consumer, durable, subject))
+                        break
+                    except NotFoundError:
+                        log.info("waiting for a stream", stream=consumer.stream, consumer=durable)
+                        await backoff.pause()
+
+    async def _declare_stream(self, spec: StreamSpec) -> None:
+        config = StreamConfig(
+            name=spec.name,
+            subjects=spec.subjects(),
+            retention=RetentionPolicy.WORK_QUEUE if spec.retention == "work" else RetentionPolicy.LIMITS,
+            storage=StorageType.FILE,
+            max_age=spec.max_age_s,
+            duplicate_window=120,
+            num_replicas=spec.replicas,
+        )
+        try:
+            await self.jetstream.add_stream(config)
+        except APIError as error:
+            if error.err_code != _STREAM_NAME_IN_USE:
+                raise
+            await self.jetstream.update_stream(config)
+
+    async def close(self) -> None:
+        if not self.client.is_closed:
+            await self.client.close()
+
+
+_STREAM_NAME_IN_USE = 10058
+
+
+def _consumer_config(spec: ConsumerSpec, durable: str, subject: str) -> ConsumerConfig:
+    settings: dict[str, Any] = {
+        "durable_name": durable,
+        "filter_subject": subject,
+        "ack_policy": AckPolicy.EXPLICIT,
+        "ack_wait": spec.ack_wait_s,
+        "max_ack_pending": spec.max_ack_pending,
+        "deliver_policy": DeliverPolicy.ALL,
+    }
+    return ConsumerConfig(**settings)

@@ -1,0 +1,69 @@
+"""What a service is told by its environment: one class per service, one error that lists every problem."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+from typing import Literal, Self, TypeVar
+
+from pydantic import AliasChoices, Field, ValidationError, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class ServiceConfig(BaseSettings):
+    """The settings every service has. A field `listen` is the environment's `CAMINO_LISTEN`."""
+
+    model_config = SettingsConfigDict(env_prefix="CAMINO_", extra="ignore", populate_by_name=True)
+
+    listen: str = Field(default="127.0.0.1:0", pattern=r"^.+:\d{1,5}$")
+    """Address and port of the gRPC server; port 0 takes a free one."""
+    nats_url: str = Field(
+        default="nats://127.0.0.1:4222",
+        validation_alias=AliasChoices("NATS_URL", "nats_url"),
+        pattern=r"^(nats|tls|ws|wss)://.+",
+    )
+    """The JetStream cluster, several addresses separated by commas."""
+    mongodb_uri: str = Field(default="", validation_alias=AliasChoices("MONGODB_URI", "mongodb_uri"))
+    """A MongoDB replica set or sharded cluster. Empty: the embedded store in `data_dir`."""
+    data_dir: Path = Path("data")
+    """Where the embedded store keeps its files."""
+    partitions: int = Field(default=8, ge=1, le=256)
+    """Into how many parts profiles are divided between replicas. The same for all services, and for good."""
+    instance: str = ""
+    """The name of this replica, unique among those that live; made up when empty."""
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    migrate_on_start: bool = False
+    """Create collections, streams and consumers at start, instead of by a `migrate` run before."""
+    drain_seconds: float = Field(default=10, gt=0, le=300)
+    """How long work in flight may take to finish when the service is asked to stop."""
+    port_file: Path | None = None
+    """Where to write the port that was taken, for whoever started the service on port 0."""
+
+    @model_validator(mode="after")
+    def _name_instance(self) -> Self:
+        # Only one process can hold an embedded store, so its leases are its own again after a crash, without waiting
+        # for them to end.
+        if not self.instance:
+            self.instance = f"{socket.gethostname()}-{os.getpid()}" if self.mongodb_uri else "embedded"
+        return self
+
+
+class ConfigError(Exception):
+    """The environment doesn't make a valid configuration; the message lists every problem."""
+
+
+Config = TypeVar("Config", bound=ServiceConfig)
+
+
+def load(kind: type[Config]) -> Config:
+    """Read the configuration from the environment. Raises `ConfigError` naming every setting at fault."""
+    try:
+        return kind()
+    except ValidationError as error:
+        problems = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            variable = name if name.isupper() else f"CAMINO_{name.upper()}"
+            problems.append(f"  {variable}: {problem['msg']} (got {problem['input']!r})")
+        raise ConfigError("the configuration has problems:\n" + "\n".join(problems)) from None

@@ -1,0 +1,87 @@
+"""What could not be handled, kept with its reason, listed, and re-driven by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any
+
+import structlog
+
+from services.chassis.clock import Clock
+from services.chassis.documents import Collection, Document, Index, Page, Schema, change
+from services.chassis.errors import NotFound
+
+log = structlog.get_logger()
+
+DEAD_LETTERS = Schema("dead_letters", (Index("by_time", ("all", "at")),))
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """An input, who could not handle it, and why."""
+
+    consumer: str
+    subject: str
+    data: bytes
+    reason: str
+
+
+class DeadLetters:
+    """One service's dead letters. The same input dead twice is one letter."""
+
+    def __init__(self, collection: Collection, clock: Clock) -> None:
+        self._collection = collection
+        self._clock = clock
+        self._handlers: dict[str, Callable[[bytes], Awaitable[str]]] = {}
+
+    def handled_by(self, consumer: str, handle: Callable[[bytes], Awaitable[str]]) -> None:
+        """Say who takes a consumer's letters when they're re-driven: it returns why not, or an empty string."""
+        self._handlers[consumer] = handle
+
+    async def add(self, letters: Iterable[Letter]) -> None:
+        """Keep letters. Returns when they are durable, so that the input can be acknowledged."""
+        now = self._clock.now()
+        by_id = {sha256(f"{x.consumer}\n{x.subject}\n".encode() + x.data).hexdigest()[:32]: x for x in letters}
+
+        def decide(id_: str, old: Document | None) -> dict[str, Any]:
+            letter = by_id[id_]
+            body = old.body if old else {"all": 1, "at": now, "redrives": 0}
+            return {
+                **body,
+                "consumer": letter.consumer,
+                "subject": letter.subject,
+                "data": letter.data,
+                "reason": letter.reason,
+            }
+
+        await change(self._collection, by_id, decide)
+        for id_, letter in by_id.items():
+            log.error(
+                "dead letter", dead_letter=id_, consumer=letter.consumer, subject=letter.subject, reason=letter.reason
+            )
+
+    async def list(self, limit: int, after: str) -> tuple[Page, int]:
+        """A page of them, oldest first, and how many there are in all."""
+        return await self._collection.query("by_time", 1, limit=limit, after=after), await self._collection.count(
+            "by_time", 1
+        )
+
+    async def redrive(self, id_: str) -> str:
+        """Give a letter to its handler again. The reason why it was not taken, or an empty string. Raises
+        `NotFound`."""
+        letter = (await self._collection.get([id_])).get(id_)
+        if letter is None:
+            raise NotFound.of("dead letter", id_)
+        handle = self._handlers.get(letter.body["consumer"])
+        reason = await handle(letter.body["data"]) if handle else f"nothing here handles {letter.body['consumer']!r}"
+        if not reason:
+            await self._collection.delete([id_])
+            return ""
+
+        def decide(_id: str, old: Document | None) -> dict[str, Any] | None:
+            return {**old.body, "reason": reason, "redrives": old.body["redrives"] + 1} if old else None
+
+        await change(self._collection, [id_], decide)
+        return reason

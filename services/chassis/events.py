@@ -1,0 +1,76 @@
+"""Facts on their way out: subjects, and publishing a batch at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import nats.errors
+import nats.js.errors
+from google.protobuf.message import Message
+
+from services.chassis.broker import Broker
+from services.chassis.errors import BrokerUnavailable
+
+_WINDOW = 2_000
+
+
+@dataclass(slots=True)
+class Outgoing:
+    """A message to publish, and the id by which the broker (for two minutes) and consumers (for ever) recognise it when
+    it comes again."""
+
+    subject: str
+    message: Message
+    message_id: str
+
+
+def subject_of(kind: type[Message], workspace_id: str, partition: int, key: str) -> str:
+    """`<type>.<workspace>.<partition>.<key>`; the key is an id of Camino's own and so needs no escaping."""
+    return f"{kind.DESCRIPTOR.full_name}.{workspace_id}.{partition}.{key}"
+
+
+class Publisher:
+    """Publishes batches. `source` says in CloudEvents' words who does."""
+
+    def __init__(self, broker: Broker, source: str, *, timeout_s: float = 5.0) -> None:
+        self._broker = broker
+        self._source = f"camino/{source}"
+        self._timeout_s = timeout_s
+
+    async def publish(self, batch: Sequence[Outgoing]) -> None:
+        """Publish all and return when the broker has stored all.
+
+        Raises `BrokerUnavailable` when it hasn't confirmed each of them in time. Then some may be stored: publish the
+        whole batch again, with the same message ids.
+        """
+        for start in range(0, len(batch), _WINDOW):
+            await self._publish(batch[start : start + _WINDOW])
+
+    async def _publish(self, batch: Sequence[Outgoing]) -> None:
+        if not self._broker.connected:
+            raise BrokerUnavailable("not connected to the broker")
+        acks: list[asyncio.Future[object]] = []
+        try:
+            for item in batch:
+                # CloudEvents 1.0, NATS protocol binding, binary mode.
+                headers = {
+                    "Nats-Msg-Id": item.message_id,
+                    "ce-specversion": "1.0",
+                    "ce-type": item.message.DESCRIPTOR.full_name,
+                    "ce-source": self._source,
+                    "ce-id": item.message_id,
+                }
+                acks.append(
+                    await self._broker.jetstream.publish_async(
+                        item.subject, item.message.SerializeToString(), wait_stall=self._timeout_s, headers=headers
+                    )
+                )
+            async with asyncio.timeout(self._timeout_s):
+                await asyncio.gather(*acks)
+        except (TimeoutError, nats.errors.Error, OSError) as error:
+            raise BrokerUnavailable(f"the broker did not confirm a message: {error or type(error).__name__}") from error
+        finally:
+            for ack in acks:
+                ack.cancel()

@@ -1,0 +1,80 @@
+"""What a service does by itself, beside answering calls: loops that are kept running and end when asked."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Protocol
+
+import structlog
+
+from services.chassis.errors import CaminoError
+
+log = structlog.get_logger()
+
+_FIRST_PAUSE_S = 0.05
+_LONGEST_PAUSE_S = 5.0
+
+
+class Loop(Protocol):
+    """A background activity with a name for the log."""
+
+    name: str
+
+    async def run(self) -> None:
+        """Work until `stop`; then finish what is in hand and return."""
+        ...
+
+    def stop(self) -> None: ...
+
+
+class Backoff:
+    """Pauses that double from 50 ms to 5 s, and start anew after a success."""
+
+    def __init__(self) -> None:
+        self._pause = _FIRST_PAUSE_S
+
+    def reset(self) -> None:
+        self._pause = _FIRST_PAUSE_S
+
+    async def pause(self) -> None:
+        await asyncio.sleep(self._pause)
+        self._pause = min(self._pause * 2, _LONGEST_PAUSE_S)
+
+
+async def keep_running(loop: Loop) -> None:
+    """Run a loop, and again after a pause whenever it fails: a dead store or broker is waited out, and no bug stops the
+    service for good."""
+    backoff = Backoff()
+    while True:
+        try:
+            await loop.run()
+            return
+        except Exception as error:
+            known = isinstance(error, CaminoError) and error.status.transient
+            log.warning(
+                "loop failed",
+                loop=loop.name,
+                error=str(error),
+                error_type=type(error).__name__,
+                exc_info=None if known else error,
+            )
+            await backoff.pause()
+
+
+class Running:
+    """Loops under way; left in order, so that what feeds others ends first."""
+
+    def __init__(self, loops: list[Loop]) -> None:
+        self._loops = loops
+        self._tasks = [asyncio.create_task(keep_running(loop), name=loop.name) for loop in loops]
+
+    async def stop(self, grace_s: float) -> None:
+        """Ask each loop in turn to end, and cancel those that have not within the grace they share."""
+        until = asyncio.get_running_loop().time() + grace_s
+        for loop, task in zip(self._loops, self._tasks, strict=True):
+            loop.stop()
+            await asyncio.wait([task], timeout=max(0.0, until - asyncio.get_running_loop().time()))
+            if not task.done():
+                log.warning("loop did not end in time", loop=loop.name)
+                task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)

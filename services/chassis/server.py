@@ -1,0 +1,72 @@
+"""A gRPC server with what every service of ours has: the boundary, health, reflection."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
+from grpc_health.v1.health import aio as health_aio
+from grpc_reflection.v1alpha import reflection
+
+from services.chassis.interceptors import Boundary
+
+_MAX_MESSAGE = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Mounted:
+    """A servicer, the generated function that adds it to a server, and the service's full name."""
+
+    add: Callable[[Any, Any], None]
+    servicer: Any
+    service: str
+
+
+class Server:
+    """Serves some servicers on one address."""
+
+    def __init__(self, mounted: Sequence[Mounted]) -> None:
+        self._names = [mount.service for mount in mounted]
+        self._server = grpc.aio.server(
+            interceptors=(Boundary(self._names),),
+            options=(
+                ("grpc.max_receive_message_length", _MAX_MESSAGE),
+                ("grpc.max_send_message_length", _MAX_MESSAGE),
+                ("grpc.so_reuseport", 0),
+                # Clients may keep idle connections alive, and reconnect now and then so that new replicas get their
+                # share.
+                ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
+                ("grpc.max_connection_age_ms", 300_000),
+                ("grpc.max_connection_age_grace_ms", 30_000),
+            ),
+        )
+        for mount in mounted:
+            mount.add(mount.servicer, self._server)
+        self._health = health_aio.HealthServicer()
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection([*self._names, HEALTH, reflection.SERVICE_NAME], self._server)
+
+    async def start(self, listen: str) -> int:
+        """Serve on `address:port`, not yet as healthy. Returns the port. Raises OSError when it's taken."""
+        await self.set_serving(False)
+        try:
+            port: int = self._server.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise OSError(f"can't listen on {listen}: {error}") from None
+        await self._server.start()
+        return port
+
+    async def set_serving(self, serving: bool) -> None:
+        """Tell `grpc.health.v1`, for the whole server and each service."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *self._names):
+            await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """Refuse new calls, let those in flight finish within the grace."""
+        await self._health.enter_graceful_shutdown()
+        await self._server.stop(grace_s)

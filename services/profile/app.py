@@ -1,0 +1,65 @@
+"""The profile service, put together."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from camino.profile.v1 import profile_events_pb2
+
+from services.chassis import ops
+from services.chassis.app import App, Footing, stand_on
+from services.chassis.broker import StreamSpec
+from services.chassis.clock import Clock
+from services.chassis.config import ServiceConfig
+from services.chassis.documents import Collection, Document
+from services.chassis.due import Due
+from services.chassis.pump import Pump
+from services.profile import service
+from services.profile.ingest import Ingest
+from services.profile.outbox import Outbox
+from services.profile.store import SCHEMAS, SWEEP_AFTER, Store
+
+
+class ProfileConfig(ServiceConfig):
+    """The profile service needs no settings of its own."""
+
+
+def footing(config: ProfileConfig) -> Footing:
+    changes = StreamSpec("CAMINO_PROFILE", (profile_events_pb2.ProfileChanged,), "log", max_age_s=7 * 24 * 3600)
+    return Footing("profile", SCHEMAS, streams=(changes,))
+
+
+@asynccontextmanager
+async def build(config: ProfileConfig, clock: Clock) -> AsyncIterator[App]:
+    async with stand_on(footing(config), config, clock) as resources:
+        store = Store.of(resources.database)
+        outbox = Outbox(store, resources.publisher)
+        pump: Pump[Document] = Pump("outbox", outbox.deliver)
+
+        def sweep(name: str, collection: Collection) -> Due:
+            return Due(
+                name,
+                collection,
+                "outbox",
+                "publish_at",
+                held=resources.leases.held,
+                clock=clock,
+                act=outbox.deliver,
+                eager=SWEEP_AFTER,
+            )
+
+        ingest = Ingest(store, clock, config.partitions, pump.offer)
+        yield App(
+            mounted=[
+                service.mounted(service.ProfileServicer(store, ingest)),
+                ops.mounted(resources.dead_letters),
+            ],
+            loops=[
+                pump,
+                sweep("event-sweep", store.events),
+                sweep("profile-sweep", store.profiles),
+                resources.leases,
+            ],
+            probes=resources.probes(),
+        )

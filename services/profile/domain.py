@@ -1,0 +1,149 @@
+"""A person as values: identities, attributes and consents, and what new facts make of them. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+
+from services.chassis.clock import MINUTE
+from services.chassis.errors import CaminoError, FailedPrecondition, InvalidArgument
+
+MAX_IDENTITIES = 50
+MAX_ATTRIBUTES = 500
+MAX_CONSENTS = 200
+MAX_EVENT_BYTES = 64 * 1024
+MAX_SKEW = 15 * MINUTE
+
+Value = str | float | bool | int | tuple[str, ...]
+"""An attribute's value: text, a number (always float), a truth value, an instant (int, microseconds), or a list of
+strings."""
+
+Identity = tuple[str, str]
+"""(namespace, normalised value)"""
+
+
+class ConsentState(IntEnum):
+    """As in the contract."""
+
+    UNKNOWN = 0
+    OPTED_IN = 1
+    OPTED_OUT = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Attribute:
+    """A value, and when it was seen to hold."""
+
+    value: Value
+    observed_at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a person said about a topic on a channel, when and where."""
+
+    state: ConsentState
+    changed_at: int
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What one ingested item says about a person. Empty means nothing is said."""
+
+    identities: tuple[Identity, ...]
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    consents: Mapping[tuple[int, str], Consent] = field(default_factory=dict)
+    time_zone: str = ""
+    locale: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """One person. `revision` grows with every change."""
+
+    profile_id: str
+    created_at: int
+    updated_at: int
+    revision: int = 0
+    identities: tuple[Identity, ...] = ()
+    attributes: Mapping[str, Attribute] = field(default_factory=dict)
+    consents: Mapping[tuple[int, str], Consent] = field(default_factory=dict)
+    time_zone: str = ""
+    locale: str = ""
+
+
+def absorb(profile: Profile, facts: Facts, now: int) -> Profile:
+    """The profile with the facts. The same facts again change nothing, and any order of facts ends in the same
+    attributes and consents: the newest wins, of two at the same instant the greater by its text.
+
+    Raises `FailedPrecondition` (PROFILE_LIMIT) when it would hold too much; then nothing of the facts is taken.
+    """
+    identities = profile.identities + tuple(i for i in dict.fromkeys(facts.identities) if i not in profile.identities)
+    attributes = {
+        **profile.attributes,
+        **{
+            name: new
+            for name, new in facts.attributes.items()
+            if (old := profile.attributes.get(name)) is None or _order(new) > _order(old)
+        },
+    }
+    consents = {
+        **profile.consents,
+        **{
+            key: new
+            for key, new in facts.consents.items()
+            # Of two at the same instant the stricter holds.
+            if (held := profile.consents.get(key)) is None
+            or (new.changed_at, new.state, new.source) > (held.changed_at, held.state, held.source)
+        },
+    }
+    for what, count, limit in (
+        ("identities", len(identities), MAX_IDENTITIES),
+        ("attributes", len(attributes), MAX_ATTRIBUTES),
+        ("consents", len(consents), MAX_CONSENTS),
+    ):
+        if count > limit:
+            raise FailedPrecondition(
+                f"{what}: the profile would have {count}, at most {limit} are kept; nothing was taken",
+                reason="PROFILE_LIMIT",
+            )
+    changed = replace(
+        profile,
+        identities=identities,
+        attributes=attributes,
+        consents=consents,
+        time_zone=facts.time_zone or profile.time_zone,
+        locale=facts.locale or profile.locale,
+    )
+    if changed == profile and profile.revision:
+        return profile
+    return replace(changed, revision=profile.revision + 1, updated_at=now)
+
+
+def _order(attribute: Attribute) -> tuple[int, str]:
+    return attribute.observed_at, f"{type(attribute.value).__name__}:{attribute.value!r}"
+
+
+def check_instant(at: int, now: int, field_name: str) -> None:
+    """Raise `InvalidArgument` for an instant further ahead of our clock than clocks differ."""
+    if at > now + MAX_SKEW:
+        raise InvalidArgument.at(field_name, "is more than 15 minutes in the future; send when it has happened")
+
+
+def owner_of(owners: set[str]) -> str:
+    """The one profile that some identities belong to, or an empty string when none of them has one.
+
+    Raises `FailedPrecondition` (IDENTITY_CONFLICT) when they belong to several.
+    """
+    if len(owners) > 1:
+        raise FailedPrecondition(
+            "identities: they belong to different profiles; send the facts of each with its own identities",
+            reason="IDENTITY_CONFLICT",
+        )
+    return next(iter(owners), "")
+
+
+Refusal = CaminoError
+"""Why one item of a batch was not taken."""

@@ -1,0 +1,219 @@
+"""Taking profiles and events: a batch is a few reads and a few writes, whatever its size."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from camino.profile.v1 import profile_service_pb2
+
+from services.chassis.clock import Clock
+from services.chassis.documents import Document
+from services.chassis.errors import CaminoError, Contention, InvalidArgument, NotFound, Violation
+from services.chassis.ids import new_id, partition_of
+from services.profile import convert, normalise
+from services.profile.domain import MAX_EVENT_BYTES, Facts, Identity, Profile, absorb, check_instant, owner_of
+from services.profile.store import SWEEP_AFTER, Store
+
+ItemResult = profile_service_pb2.ItemResult
+_ROUNDS = 12
+
+
+class Ingest:
+    """Writes what comes in, and hands what was written to `written`, to be published.
+
+    The order of writes makes a crash between any two harmless: identities first (one that points at a profile that
+    isn't there yet makes that profile when it's used next), then profiles, then events. Sending the same batch again
+    finishes what was begun.
+    """
+
+    def __init__(
+        self, store: Store, clock: Clock, partitions: int, written: Callable[[Iterable[Document]], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._partitions = partitions
+        self._written = written
+
+    async def profiles(
+        self,
+        workspace_id: str,
+        items: Sequence[profile_service_pb2.ProfileInput],
+        violations: Mapping[int, Violation],
+    ) -> list[ItemResult]:
+        now = self._clock.now()
+        results: dict[int, ItemResult] = {index: convert.refused(found) for index, found in violations.items()}
+        facts: dict[int, Facts] = {}
+        for index, item in enumerate(items):
+            if index in results:
+                continue
+            try:
+                facts[index] = convert.facts_of(item, now)
+            except CaminoError as error:
+                results[index] = convert.refused(error)
+        pending = facts
+        for _ in range(_ROUNDS):
+            if not pending:
+                break
+            done = await self._absorb(workspace_id, pending, now)
+            results.update(done)
+            pending = {index: fact for index, fact in pending.items() if index not in done}
+        lost = Contention("others kept changing the same profile; send it again")
+        return [results.get(index) or convert.refused(lost) for index in range(len(items))]
+
+    async def _absorb(self, workspace_id: str, pending: Mapping[int, Facts], now: int) -> dict[int, ItemResult]:
+        """One round: what could be settled of the pending items. What others changed meanwhile is left for the next
+        round."""
+        done: dict[int, ItemResult] = {}
+        owners = await self._owners(workspace_id, {i for fact in pending.values() for i in fact.identities})
+        assigned: dict[int, str] = {}
+        claims: dict[Identity, str] = {}
+        for index, fact in pending.items():
+            try:
+                known = {owner for i in fact.identities if (owner := owners.get(i) or claims.get(i))}
+                assigned[index] = owner_of(known) or new_id()
+                claims.update((i, assigned[index]) for i in fact.identities if i not in owners)
+            except CaminoError as error:
+                done[index] = convert.refused(error)
+        stored = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in assigned.values()})
+        profiles: dict[str, Profile] = {}
+        for index, profile_id in assigned.items():
+            found = stored.get(f"{workspace_id}/{profile_id}")
+            before = profiles.get(profile_id) or (
+                convert.profile_of(profile_id, found.body) if found else Profile(profile_id, now, now)
+            )
+            try:
+                profiles[profile_id] = absorb(before, pending[index], now)
+            except CaminoError as error:
+                done[index] = convert.refused(error)
+        assigned = {index: profile_id for index, profile_id in assigned.items() if index not in done}
+        claims = {i: id_ for index, id_ in assigned.items() for i in pending[index].identities if i not in owners}
+        lost_profiles = await self._claim(workspace_id, claims)
+        writes: list[Document] = []
+        for profile_id in set(assigned.values()) - lost_profiles:
+            key = f"{workspace_id}/{profile_id}"
+            found = stored.get(key)
+            profile = profiles[profile_id]
+            if found is None or profile.revision != found.body["revision"]:
+                writes.append(Document(key, self._profile_body(workspace_id, profile, now), found.rev if found else 0))
+        outcome = await self._store.profiles.put(writes)
+        failed = {*outcome.conflicted, *outcome.duplicate}
+        self._written(document for document in writes if document.id not in failed)
+        lost_profiles |= {key.partition("/")[2] for key in failed}
+        done.update((i, convert.ok(id_)) for i, id_ in assigned.items() if id_ not in lost_profiles)
+        return done
+
+    async def events(
+        self, workspace_id: str, items: Sequence[profile_service_pb2.EventInput], violations: Mapping[int, Violation]
+    ) -> list[ItemResult]:
+        now = self._clock.now()
+        results: list[ItemResult | None] = [None] * len(items)
+        identities: dict[int, Identity] = {}
+        profile_ids: dict[int, str] = {}
+        occurred: dict[int, int] = {}
+        for index, item in enumerate(items):
+            try:
+                if index in violations:
+                    results[index] = convert.refused(violations[index])
+                    continue
+                occurred[index] = convert.instant(item.occurred_at) if item.HasField("occurred_at") else now
+                check_instant(occurred[index], now, "occurred_at")
+                size = item.ByteSize()
+                if size > MAX_EVENT_BYTES:
+                    raise InvalidArgument.at(
+                        "properties", f"the event has {size} bytes, at most 65536 are taken", reason="EVENT_TOO_LARGE"
+                    )
+                if item.WhichOneof("subject") == "profile_id":
+                    profile_ids[index] = item.profile_id
+                else:
+                    identities[index] = normalise.identity(
+                        item.identity.namespace, item.identity.value, "identity.value"
+                    )
+            except CaminoError as error:
+                results[index] = convert.refused(error)
+        owners = await self._owners(workspace_id, set(identities.values()))
+        await self._make_owners(workspace_id, set(identities.values()), owners)
+        profile_ids.update((index, owners[identity]) for index, identity in identities.items())
+        profiles = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in profile_ids.values()})
+        await self._make_profiles(workspace_id, identities, owners, profiles, now)
+
+        writes: dict[str, Document] = {}
+        rows: dict[int, str] = {}
+        for index, profile_id in profile_ids.items():
+            profile_key = f"{workspace_id}/{profile_id}"
+            if profile_key not in profiles:
+                results[index] = convert.refused(NotFound.of("profile", profile_id))
+                continue
+            key = f"{workspace_id}/{items[index].event_id}"
+            if key in writes:
+                results[index] = convert.duplicate(writes[key].body["profile"].partition("/")[2])
+                continue
+            body = convert.event_body(items[index], profile_key, occurred[index], now)
+            body["partition"] = partition_of(profile_id, self._partitions)
+            body["publish_at"] = now + SWEEP_AFTER
+            writes[key] = Document(key, body)
+            rows[index] = key
+        duplicates = set((await self._store.events.put(list(writes.values()))).duplicate)
+        self._written(document for key, document in writes.items() if key not in duplicates)
+        firsts = await self._store.events.get(duplicates)
+        for index, key in rows.items():
+            document = firsts.get(key, writes[key])
+            answer = convert.duplicate if key in duplicates else convert.ok
+            results[index] = answer(document.body["profile"].partition("/")[2])
+        return [result for result in results if result is not None]
+
+    async def _owners(self, workspace_id: str, identities: set[Identity]) -> dict[Identity, str]:
+        keys = {convert.identity_key(workspace_id, identity): identity for identity in identities}
+        found = await self._store.identities.get(keys)
+        return {keys[key]: document.body["profile_id"] for key, document in found.items()}
+
+    async def _claim(self, workspace_id: str, claims: Mapping[Identity, str]) -> set[str]:
+        """Write identities for new owners. The owners that lost one of theirs to others meanwhile."""
+        documents = {
+            convert.identity_key(workspace_id, identity): Document(
+                convert.identity_key(workspace_id, identity), {"profile_id": owner}
+            )
+            for identity, owner in claims.items()
+        }
+        outcome = await self._store.identities.put(list(documents.values()))
+        return {documents[key].body["profile_id"] for key in outcome.duplicate}
+
+    async def _make_owners(self, workspace_id: str, identities: set[Identity], owners: dict[Identity, str]) -> None:
+        """Give each identity that has no owner a new one; of two writers at once the first one's holds."""
+        claims = {identity: new_id() for identity in identities if identity not in owners}
+        if not claims:
+            return
+        if await self._claim(workspace_id, claims):
+            claims = await self._owners(workspace_id, set(claims))
+        owners.update(claims)
+
+    async def _make_profiles(
+        self,
+        workspace_id: str,
+        identities: Mapping[int, Identity],
+        owners: Mapping[Identity, str],
+        profiles: dict[str, Document],
+        now: int,
+    ) -> None:
+        """Make the profiles that identities point at and that aren't there yet."""
+        missing: dict[str, Profile] = {}
+        for identity in set(identities.values()):
+            key = f"{workspace_id}/{owners[identity]}"
+            if key not in profiles:
+                before = missing.get(key) or Profile(owners[identity], now, now)
+                missing[key] = absorb(before, Facts((identity,)), now)
+        if not missing:
+            return
+        writes = [Document(key, self._profile_body(workspace_id, profile, now)) for key, profile in missing.items()]
+        duplicates = set((await self._store.profiles.put(writes)).duplicate)
+        made = {document.id: document for document in writes if document.id not in duplicates}
+        self._written(made.values())
+        profiles.update(made)
+        profiles.update(await self._store.profiles.get(duplicates))
+
+    def _profile_body(self, workspace_id: str, profile: Profile, now: int) -> dict[str, object]:
+        return {
+            **convert.profile_body(profile),
+            "workspace": workspace_id,
+            "partition": partition_of(profile.profile_id, self._partitions),
+            "publish_at": now + SWEEP_AFTER,
+        }

@@ -1,0 +1,57 @@
+"""Publishing what was written: profiles and events as ProfileChanged, then taking them out of the outbox."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from camino.profile.v1 import profile_events_pb2
+
+from services.chassis.documents import Collection, Document
+from services.chassis.events import Outgoing, Publisher, subject_of
+from services.chassis.ids import derive_id
+from services.profile import convert
+from services.profile.store import Store
+
+
+class Outbox:
+    """Delivers documents that have `publish_at`: each is published until the broker has it, and only then is the field
+    taken away."""
+
+    def __init__(self, store: Store, publisher: Publisher) -> None:
+        self._store = store
+        self._publisher = publisher
+
+    async def deliver(self, written: list[Document]) -> None:
+        """Publish profiles and events as they are in the store. One read, one publish, one write for each of the
+        two."""
+        events = [document for document in written if "type" in document.body]
+        profiles = [document for document in written if "type" not in document.body]
+        known = {document.id: document for document in profiles}
+        missing = {document.body["profile"] for document in events} - known.keys()
+        known.update(await self._store.profiles.get(missing))
+        # A profile's own change first: whoever reads its event then knows the person.
+        batch = [_outgoing(document, document) for document in profiles]
+        batch += [_outgoing(known[document.body["profile"]], document) for document in events]
+        await self._publisher.publish(batch)
+        await _published(self._store.profiles, profiles)
+        await _published(self._store.events, events)
+
+
+def _outgoing(profile: Document, cause: Document) -> Outgoing:
+    workspace_id, _, profile_id = profile.id.partition("/")
+    if cause is profile:
+        message = convert.changed(workspace_id, profile_id, profile.body)
+        message_id = derive_id("profile", profile.id, str(profile.body["revision"]))
+    else:
+        event_id = cause.id.partition("/")[2]
+        message = convert.changed(workspace_id, profile_id, profile.body, event_id, cause.body)
+        message_id = derive_id("event", cause.id)
+    subject = subject_of(profile_events_pb2.ProfileChanged, workspace_id, profile.body["partition"], profile_id)
+    return Outgoing(subject, message, message_id)
+
+
+async def _published(collection: Collection, documents: Sequence[Document]) -> None:
+    """Take documents out of the outbox. One that changed meanwhile stays: it's owed again, with what changed."""
+    for document in documents:
+        document.body = {name: value for name, value in document.body.items() if name != "publish_at"}
+    await collection.put(documents)

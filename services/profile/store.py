@@ -1,0 +1,35 @@
+"""The profile service's collections.
+
+`identities`  `<workspace>/<namespace>:<value>`  whose it is: the authority on who is who.
+`profiles`    `<workspace>/<profile_id>`         the person.
+`events`      `<workspace>/<event_id>`           the fact; that its id is taken is what makes a second one a duplicate,
+for ever.
+
+A profile or event that has not been published yet has `publish_at`: the index over it is the outbox.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.chassis.clock import SECOND
+from services.chassis.documents import Collection, Database, Index, Schema
+
+IDENTITIES = Schema("identities")
+PROFILES = Schema("profiles", (Index("outbox", ("partition", "publish_at")), Index("by_workspace", ("workspace",))))
+EVENTS = Schema("events", (Index("outbox", ("partition", "publish_at")), Index("by_profile", ("profile", "at"))))
+SCHEMAS = (IDENTITIES, PROFILES, EVENTS)
+
+SWEEP_AFTER = 10 * SECOND
+"""How long the fast path has to publish something before the sweep does."""
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    identities: Collection
+    profiles: Collection
+    events: Collection
+
+    @classmethod
+    def of(cls, database: Database) -> Store:
+        return cls(*(database.collection(schema) for schema in SCHEMAS))
