@@ -46,7 +46,7 @@ def zone_of(name: str) -> tzinfo | None:
     """The IANA time zone of this name, if there is one."""
     try:
         return ZoneInfo(name) if name else None
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         return None
 
 

@@ -57,7 +57,7 @@ class App:
 async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> AsyncIterator[Resources]:
     """Open a service's database and broker, and close them at the end. With `migrate_on_start`, create what is missing
     first."""
-    database = await open_database(uri=config.mongodb_uri, path=config.data_dir, name=footing.name)
+    database = await open_database(uri=config.mongodb_uri, path=config.data_dir / f"{footing.name}.db", name=footing.name)
     try:
         broker = await Broker.connect(config.nats_url, footing.name)
         try:

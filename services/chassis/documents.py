@@ -10,8 +10,10 @@ Two engines implement exactly this (`sqlite`, `mongo`), and one conformance suit
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from random import random
 from typing import Any, Protocol
 
 from services.chassis.errors import Contention
@@ -143,7 +145,8 @@ class Database(Protocol):
 Decide = Callable[[str, Document | None], "dict[str, Any] | None"]
 """From an id and what is stored under it (or None) to the body to store, or None to leave it as it is."""
 
-_ATTEMPTS = 12
+_ATTEMPTS = 40
+_PAUSE_S = 0.001
 
 
 async def change(
@@ -154,12 +157,15 @@ async def change(
 
     One read and one write per round. `decide` may be called several times for one id and must have no effect of its
     own. `known` spares the first read for documents that the caller has just read. Returns every document as it is now.
-    Raises `Contention` when some were changed by others twelve times in a row.
+    Raises `Contention` when some were changed by others forty times in a row.
     """
     pending = list(dict.fromkeys(ids))
     result: dict[str, Document] = {}
     current = dict(known or {})
-    for _ in range(_ATTEMPTS):
+    for attempt in range(_ATTEMPTS):
+        if attempt:
+            # Writers that meet on one document must not meet again and again.
+            await asyncio.sleep(random() * _PAUSE_S * attempt)
         current.update(await collection.get([id_ for id_ in pending if id_ not in current]))
         writes: list[Document] = []
         for id_ in pending:

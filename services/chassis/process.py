@@ -50,7 +50,7 @@ def main(kind: type[C], footing: Callable[[C], Footing], build: Build[C]) -> int
 
 
 async def _migrate(config: ServiceConfig, footing: Footing) -> None:
-    database = await open_database(uri=config.mongodb_uri, path=config.data_dir, name=footing.name)
+    database = await open_database(uri=config.mongodb_uri, path=config.data_dir / f"{footing.name}.db", name=footing.name)
     try:
         broker = await Broker.connect(config.nats_url, footing.name)
         try:

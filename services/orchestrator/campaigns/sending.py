@@ -1,0 +1,158 @@
+"""Scheduled sends: deciding for the recipients of a shard, a slice at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from camino.orchestrator.v1 import campaign_pb2, orchestrator_events_pb2
+
+from services.chassis.clock import SECOND, Clock
+from services.chassis.documents import Document
+from services.chassis.ids import derive_id
+from services.orchestrator import convert, decisions, obligations
+from services.orchestrator.campaigns import shard
+from services.orchestrator.clients import Profiles
+from services.orchestrator.convert import Body
+from services.orchestrator.domain.decision import SendSpec, Verdict, decide
+from services.orchestrator.domain.person import Person
+from services.orchestrator.store import Store
+
+_PAUSE_LOOK = SECOND
+
+
+class Sending:
+    """Decides for everyone in a shard whose turn has come, and owes what is to be sent, in one write of the shard."""
+
+    def __init__(
+        self,
+        store: Store,
+        profiles: Profiles,
+        clock: Clock,
+        *,
+        owed: Callable[[Iterable[orchestrator_events_pb2.SendRequested]], None],
+        hint: Callable[[int, int], None],
+    ) -> None:
+        self._store = store
+        self._profiles = profiles
+        self._clock = clock
+        self._owed = owed
+        self._hint = hint
+
+    async def woken(self, due: list[Document]) -> None:
+        campaigns = await self._store.campaigns.get({document.body["campaign"] for document in due})
+        audiences = await self._store.audiences.get([document.id for document in due])
+        for document in due:
+            await self._slice(document, campaigns[document.body["campaign"]], audiences[document.id].body["recipients"])
+
+    async def _slice(self, document: Document, campaign: Document, recipients: list[str]) -> None:
+        now = self._clock.now()
+        body = dict(document.body)
+        state = campaign.body["state"]
+        if state == campaign_pb2.CAMPAIGN_STATE_PAUSED:
+            body["wake_at"] = now + _PAUSE_LOOK
+            await self._write(document, body, [], [])
+            return
+        if state == campaign_pb2.CAMPAIGN_STATE_CANCELLED:
+            left = body["total"] - body["decided"] + len(body["held"])
+            body.update(decided=body["total"], held=[], wake_at=None)
+            body["dropped"] = shard.add(body["dropped"], ["cancelled"] * left)
+            shard.close_if_done(body)
+            await self._write(document, body, [], [])
+            return
+        turn, next_turn = shard.allowed(
+            body["first"], body["decided"], body["total"], campaign.body["rate"], campaign.body["pace_from"], now
+        )
+        fresh = range(body["decided"], body["decided"] + turn)
+        again = [place for place, until in body["held"] if until <= now]
+        body["held"] = [[place, until] for place, until in body["held"] if until > now]
+        body["decided"] += turn
+        workspace_id = document.id.partition("/")[0]
+        places = [*again, *fresh]
+        people = await self._profiles.get(workspace_id, {recipients[place] for place in places}) if places else {}
+        records, requests = self._decide(document, campaign, body, recipients, places, people, now)
+        waits = [until for _, until in body["held"]] + ([next_turn] if next_turn else [])
+        body["wake_at"] = min(waits, default=None)
+        if requests:
+            obligations.owe(body, requests, now)
+        shard.close_if_done(body)
+        await self._write(document, body, records, requests)
+
+    def _decide(
+        self,
+        document: Document,
+        campaign: Document,
+        body: Body,
+        recipients: list[str],
+        places: list[int],
+        people: dict[str, Person],
+        now: int,
+    ) -> tuple[list[Document], list[orchestrator_events_pb2.SendRequested]]:
+        workspace_id, occurrence_id, number = document.id.split("/")
+        campaign_id = campaign.id.partition("/")[2]
+        spec = spec_of(campaign.body)
+        records: list[Document] = []
+        requests: list[orchestrator_events_pb2.SendRequested] = []
+        drops: list[str] = []
+        for place in places:
+            profile_id = recipients[place]
+            person = people.get(profile_id)
+            decision = decide(spec, person, paused=False, due_since=campaign.body["at"], now=now)
+            send_id = derive_id(
+                "send", workspace_id, occurrence_id, "", profile_id, str(spec.channel), decision.endpoint
+            )
+            records.append(
+                decisions.record(
+                    workspace_id,
+                    send_id,
+                    profile_id,
+                    spec,
+                    decision,
+                    source_id=occurrence_id,
+                    source_name=campaign_id,
+                    step_id="",
+                    now=now,
+                )
+            )
+            if decision.verdict is Verdict.HOLD:
+                body["held"].append([place, decision.hold_until])
+            elif decision.verdict is Verdict.DROP or person is None:
+                drops.append(decision.dropped_by)
+            else:
+                requests.append(
+                    obligations.request(
+                        spec,
+                        person,
+                        workspace_id=workspace_id,
+                        send_id=send_id,
+                        endpoint=decision.endpoint,
+                        source_key=f"shard:{occurrence_id}/{number}",
+                        source_id=occurrence_id,
+                        not_after=campaign.body["at"] + spec.lifetime,
+                    )
+                )
+        body["dropped"] = shard.add(body["dropped"], drops)
+        body["owed_total"] += len(requests)
+        return records, requests
+
+    async def _write(
+        self,
+        document: Document,
+        body: Body,
+        records: list[Document],
+        requests: list[orchestrator_events_pb2.SendRequested],
+    ) -> None:
+        await decisions.keep(self._store.decisions, records)
+        # Only if the shard is as it was read: otherwise another holder decides, or an end came in, and it wakes again.
+        outcome = await self._store.shards.put([Document(document.id, body, document.rev)])
+        if not outcome.saved:
+            self._hint(body["partition"], self._clock.now())
+            return
+        self._owed(requests)
+        if body["wake_at"]:
+            self._hint(body["partition"], body["wake_at"])
+
+
+def spec_of(body: Body) -> SendSpec:
+    """What a campaign sends, from its stored definition."""
+    definition = campaign_pb2.CampaignDefinition.FromString(body["definition"])
+    return convert.spec_of(definition.send, body["template_version"])

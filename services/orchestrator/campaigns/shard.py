@@ -1,0 +1,72 @@
+"""A shard of a campaign's occurrence: how far some hundreds of recipients are. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from services.orchestrator import obligations
+from services.orchestrator.convert import Body
+
+SIZE = 500
+"""Recipients of a shard: one read of profiles and one write decide them all."""
+
+
+def new(occurrence_key: str, campaign_key: str, partition: int, total: int, first: int, now: int) -> Body:
+    """A shard with nobody decided. `first` is its first recipient's place in the whole audience."""
+    return {
+        "occurrence": occurrence_key,
+        "campaign": campaign_key,
+        "partition": partition,
+        "total": total,
+        "first": first,
+        "open": 1,
+        "decided": 0,
+        "owed_total": 0,
+        "held": [],
+        "dropped": {},
+        "ended": {},
+        "owed": {},
+        "resends": 0,
+        "resend_at": None,
+        "wake_at": now,
+    }
+
+
+def close_if_done(body: Body) -> None:
+    """A shard is done when everyone is decided, nobody held, and every message owed has ended."""
+    if body["decided"] == body["total"] and not body["held"] and not body["owed"]:
+        body["open"] = 0
+
+
+def settle_shard(body: Body, settled: list[Any]) -> Body | None:
+    """A shard's body once messages of it have ended; None when that was known."""
+    after = dict(body)
+    ended = obligations.settle(after, settled)
+    if not ended:
+        return None
+    after["ended"] = add(body["ended"], ended.values())
+    close_if_done(after)
+    return after
+
+
+def add(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:
+    """Counts with one more for each name."""
+    total = dict(counts)
+    for name in names:
+        total[name] = total.get(name, 0) + 1
+    return total
+
+
+def allowed(first: int, decided: int, total: int, rate: float, started: int, now: int) -> tuple[int, int]:
+    """How many more recipients a throttle lets be decided now, and when the next after them may be.
+
+    Recipient number n of the whole audience has its turn n/rate seconds after the start, in whichever shard it is: the
+    shards need not know of each other to keep the rate.
+    """
+    if rate <= 0:
+        return total - decided, 0
+    turns = int((now - started) * rate / 1_000_000) + 1 - first
+    count = max(0, min(total, turns) - decided)
+    at = decided + count
+    return count, 0 if at >= total else started + int((first + at) * 1_000_000 / rate)

@@ -1,0 +1,137 @@
+"""What is owed: requests for messages, kept with what decided them until their end is known.
+
+A run or a shard holds its obligations in itself, so that deciding and owing is one write. They're published at once, on
+the fast path, and again later for as long as no end is reported: the channels answer a repeated request for a message
+that has ended with its end. So nothing needs to be marked as published, a message lost by the broker is only late, and
+an obligation goes when its message is terminal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from camino.channels.v1 import channels_events_pb2, message_pb2
+from camino.orchestrator.v1 import orchestrator_events_pb2
+
+from services.chassis.clock import Clock
+from services.chassis.documents import Collection, Document, change
+from services.chassis.events import Outgoing, Publisher, subject_of
+from services.chassis.ids import partition_of
+from services.orchestrator import convert
+from services.orchestrator.convert import Body
+from services.orchestrator.domain.decision import SendSpec
+from services.orchestrator.domain.person import Person
+from services.orchestrator.store import resend_after
+
+SendRequested = orchestrator_events_pb2.SendRequested
+MessageSettled = channels_events_pb2.MessageSettled
+
+_ENDED = {
+    message_pb2.MESSAGE_STATE_SENT: "sent",
+    message_pb2.MESSAGE_STATE_FAILED: "failed",
+    message_pb2.MESSAGE_STATE_SUPPRESSED: "suppressed",
+    message_pb2.MESSAGE_STATE_CANCELLED: "cancelled",
+    message_pb2.MESSAGE_STATE_EXPIRED: "expired",
+    message_pb2.MESSAGE_STATE_UNKNOWN: "unknown",
+}
+
+
+def request(
+    spec: SendSpec,
+    person: Person,
+    *,
+    workspace_id: str,
+    send_id: str,
+    endpoint: str,
+    source_key: str,
+    source_id: str,
+    not_after: int,
+    event: Mapping[str, Any] | None = None,
+) -> orchestrator_events_pb2.SendRequested:
+    """The request for one message, with what its template sees."""
+    wire = SendRequested(
+        workspace_id=workspace_id,
+        send_id=send_id,
+        profile_id=person.profile_id,
+        channel=spec.channel,
+        endpoint=endpoint,
+        template_id=spec.template_id,
+        template_version=spec.template_version,
+        topic=spec.topic,
+        purpose=spec.purpose,
+        unknown_policy=spec.unknown_policy,
+        source_key=source_key,
+        source_id=source_id,
+    )
+    wire.not_after.seconds, micros = divmod(not_after, 1_000_000)
+    wire.not_after.nanos = micros * 1_000
+    convert.fill_values(wire.profile, person.attributes)
+    if person.locale:
+        wire.profile["locale"].string_value = person.locale
+    if person.time_zone:
+        wire.profile["time_zone"].string_value = person.time_zone
+    if event:
+        convert.fill_values(wire.event, event)
+    return wire
+
+
+class Obligations:
+    """Publishes what is owed, repeats it while no end is known, and settles it."""
+
+    def __init__(self, publisher: Publisher, clock: Clock, partitions: int) -> None:
+        self._publisher = publisher
+        self._clock = clock
+        self._partitions = partitions
+
+    async def publish(self, requests: Iterable[orchestrator_events_pb2.SendRequested]) -> None:
+        await self._publisher.publish(
+            [
+                Outgoing(
+                    subject_of(
+                        SendRequested,
+                        wire.workspace_id,
+                        partition_of(wire.source_key, self._partitions),
+                        wire.source_key,
+                    ),
+                    wire,
+                    wire.send_id,
+                )
+                for wire in requests
+            ]
+        )
+
+    async def repeat(self, collection: Collection, due: list[Document]) -> None:
+        """Request again what these documents owe, and put off the next time."""
+        await self.publish(
+            SendRequested.FromString(wire) for document in due for wire in document.body["owed"].values()
+        )
+        now = self._clock.now()
+
+        def put_off(_id: str, document: Document | None) -> Body | None:
+            if document is None or not document.body["owed"]:
+                return None
+            attempt = document.body["resends"] + 1
+            return {**document.body, "resends": attempt, "resend_at": now + resend_after(attempt)}
+
+        await change(collection, [document.id for document in due], put_off)
+
+
+def owe(body: Body, requests: Iterable[orchestrator_events_pb2.SendRequested], now: int) -> None:
+    """Add obligations to a document that is about to be written."""
+    owed = dict(body.get("owed") or {})
+    owed.update((wire.send_id, wire.SerializeToString()) for wire in requests)
+    body["owed"] = owed
+    body["resends"] = 0 if owed else body.get("resends", 0)
+    body["resend_at"] = now + resend_after(0) if owed else None
+
+
+def settle(body: Body, settled: Iterable[channels_events_pb2.MessageSettled]) -> dict[str, str]:
+    """Take ended messages out of what a document owes. What each ended as; those that were settled before are left
+    out."""
+    owed = dict(body["owed"])
+    ended = {wire.send_id: _ENDED[wire.state] for wire in settled if owed.pop(wire.send_id, None) is not None}
+    body["owed"] = owed
+    if not owed:
+        body["resend_at"] = None
+    return ended

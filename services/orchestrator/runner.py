@@ -1,0 +1,258 @@
+"""Triggered sends: the shell around the engine, for a batch of runs at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from camino.orchestrator.v1 import orchestrator_events_pb2
+from camino.profile.v1 import profile_events_pb2
+
+from services.chassis.clock import MILLISECOND, MINUTE, Clock
+from services.chassis.consumer import Dead, Retry
+from services.chassis.documents import Document
+from services.chassis.ids import derive_id, partition_of
+from services.orchestrator import convert, decisions, obligations
+from services.orchestrator.clients import Profiles, Segments
+from services.orchestrator.convert import Body
+from services.orchestrator.domain.decision import Verdict
+from services.orchestrator.domain.engine import Event, Facts, Run, RunState, Transition, advance
+from services.orchestrator.domain.journey import Journey
+from services.orchestrator.domain.person import Person
+from services.orchestrator.registry import Registry
+from services.orchestrator.store import Store
+
+_BEHIND_PAUSE = 20 * MILLISECOND
+_BEHIND_LIMIT = MINUTE
+
+
+@dataclass(slots=True)
+class Walk:
+    """A run on its way through a batch: where it came from, and where it got."""
+
+    workspace_id: str
+    journey: Journey
+    run: Run
+    document: Document | None
+    person: Person | None
+    paused: bool
+    transition: Transition | None = None
+
+    @property
+    def key(self) -> str:
+        return f"{self.workspace_id}/{self.run.run_id}"
+
+
+class Runner:
+    """Begins runs when events come, and lets them go on when their time comes."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        profiles: Profiles,
+        segments: Segments,
+        clock: Clock,
+        partitions: int,
+        *,
+        owed: Callable[[Iterable[orchestrator_events_pb2.SendRequested]], None],
+        hint: Callable[[int, int], None],
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._profiles = profiles
+        self._segments = segments
+        self._clock = clock
+        self._partitions = partitions
+        self._owed = owed
+        self._hint = hint
+
+    async def triggered(self, changes: list[profile_events_pb2.ProfileChanged]) -> Mapping[int, Retry | Dead]:
+        """Begin the runs that these events trigger. An event that comes again finds its runs there, and begins none."""
+        now = self._clock.now()
+        walks: dict[str, Walk] = {}
+        for change in changes:
+            if not change.HasField("event"):
+                continue
+            wire = change.event
+            triggered = self._registry.triggered_by(wire.workspace_id, wire.type)
+            if not triggered:
+                continue
+            properties = {name: convert.value_of(value) for name, value in wire.properties.items()}
+            person: Person | None = None
+            for published in triggered:
+                journey = published.journey
+                age = now - convert.instant(wire.occurred_at)
+                if not published.takes_in or not journey.takes(wire.type, properties, age):
+                    continue
+                person = person or convert.person_of(change.profile)
+                once = wire.profile_id if journey.once else f"event:{wire.event_id}"
+                run_id = derive_id("run", wire.workspace_id, journey.journey_id, once)
+                event = Event(wire.event_id, wire.type, properties)
+                run = Run(run_id, wire.profile_id, event, journey.first, now)
+                walk = Walk(wire.workspace_id, journey, run, None, person, published.paused)
+                walks.setdefault(walk.key, walk)
+        if walks:
+            await self._walk(list(walks.values()), now)
+        return {}
+
+    async def woken(self, due: list[Document]) -> None:
+        """Let runs whose time has come go on."""
+        now = self._clock.now()
+        versions = await self._registry.versions({(d.body["journey"], d.body["version"]) for d in due})
+        people = await self._people(due)
+        walks = []
+        for document in due:
+            workspace_id, _, run_id = document.id.partition("/")
+            run = convert.run_of(run_id, document.body)
+            journey = versions[document.body["journey"], document.body["version"]]
+            paused = self._registry.paused(document.body["journey"])
+            person = people.get((workspace_id, run.profile_id))
+            walks.append(Walk(workspace_id, journey, run, document, person, paused))
+        await self._walk(walks, now)
+
+    async def _people(self, due: list[Document]) -> dict[tuple[str, str], Person]:
+        wanted: dict[str, set[str]] = {}
+        for document in due:
+            wanted.setdefault(document.id.partition("/")[0], set()).add(document.body["profile"])
+        people = {}
+        for workspace_id, profile_ids in wanted.items():
+            found = await self._profiles.get(workspace_id, profile_ids)
+            people.update(((workspace_id, id_), person) for id_, person in found.items())
+        return people
+
+    async def _walk(self, walks: list[Walk], now: int) -> None:
+        await self._advance(walks, now)
+        records: list[Document] = []
+        writes: list[Document] = []
+        requests: dict[str, list[orchestrator_events_pb2.SendRequested]] = {}
+        for walk in walks:
+            assert walk.transition is not None
+            body = self._body(walk)
+            records += self._record(walk, body, requests, now)
+            obligations.owe(body, requests.get(walk.key, ()), now) if walk.key in requests else None
+            writes.append(Document(walk.key, body, walk.document.rev if walk.document else 0))
+        # Records first: a decision that took effect is always on record.
+        await decisions.keep(self._store.decisions, records)
+        outcome = await self._store.runs.put(writes)
+        # Lost ones were begun, or moved on, by someone else, who does what follows.
+        lost = {*outcome.conflicted, *outcome.duplicate}
+        self._owed([wire for key, wires in requests.items() if key not in lost for wire in wires])
+        for document in writes:
+            if document.id not in lost and document.body["wake_at"]:
+                self._hint(document.body["partition"], document.body["wake_at"])
+
+    async def _advance(self, walks: list[Walk], now: int) -> None:
+        """Advance each, looking up the memberships that any of them need in one call per round."""
+        memberships: dict[str, dict[str, bool]] = {}
+        waiting = walks
+        while waiting:
+            needed: dict[str, dict[tuple[str, str], set[str]]] = {}
+            asking: list[Walk] = []
+            for walk in waiting:
+                facts = Facts(walk.person, walk.paused, memberships.get(walk.key, {}))
+                walk.transition = advance(walk.journey, walk.run, now, facts)
+                if walk.transition.needs:
+                    asking.append(walk)
+                    # The segments must have seen the event that the run began with; not for ever, lest it waits for a
+                    # dead letter.
+                    event_id = walk.run.event.event_id if now - walk.run.created_at < _BEHIND_LIMIT else ""
+                    queries = needed.setdefault(walk.workspace_id, {})
+                    queries.setdefault((walk.run.profile_id, event_id), set()).update(walk.transition.needs)
+            waiting = []
+            for workspace_id, queries in needed.items():
+                answers = await self._segments.check(workspace_id, queries)
+                for walk in asking:
+                    if walk.workspace_id != workspace_id or walk.transition is None:
+                        continue
+                    event_id = walk.run.event.event_id if now - walk.run.created_at < _BEHIND_LIMIT else ""
+                    answer = answers[walk.run.profile_id, event_id]
+                    if answer is None:
+                        walk.transition = Transition(_put_off(walk.run, now))
+                        continue
+                    known = memberships.setdefault(walk.key, {})
+                    known.update((segment, segment in answer) for segment in walk.transition.needs)
+                    waiting.append(walk)
+
+    def _body(self, walk: Walk) -> Body:
+        assert walk.transition is not None
+        before: Body = (
+            walk.document.body
+            if walk.document
+            else {
+                "journey": f"{walk.workspace_id}/{walk.journey.journey_id}",
+                "version": walk.journey.version,
+                "partition": partition_of(walk.run.profile_id, self._partitions),
+                "sends": [],
+                "owed": {},
+                "resends": 0,
+                "resend_at": None,
+            }
+        )
+        return {**before, **convert.run_body(walk.transition.run)}
+
+    def _record(
+        self, walk: Walk, body: Body, requests: dict[str, list[orchestrator_events_pb2.SendRequested]], now: int
+    ) -> list[Document]:
+        """The records of a walk's decisions; what it owes from now on goes into `requests`, and into the run's
+        sends."""
+        assert walk.transition is not None
+        records = []
+        for decided in walk.transition.decided:
+            decision, spec = decided.decision, decided.spec
+            send_id = derive_id(
+                "send",
+                walk.workspace_id,
+                walk.run.run_id,
+                decided.step_id,
+                str(decided.visit),
+                str(spec.channel),
+                decision.endpoint,
+            )
+            records.append(
+                decisions.record(
+                    walk.workspace_id,
+                    send_id,
+                    walk.run.profile_id,
+                    spec,
+                    decision,
+                    source_id=walk.run.run_id,
+                    source_name=walk.journey.journey_id,
+                    step_id=decided.step_id,
+                    now=now,
+                )
+            )
+            if decision.verdict is Verdict.DROP:
+                body["sends"] = [*body["sends"], [send_id, decided.step_id, f"dropped: {decision.dropped_by}"]]
+            if decision.verdict is Verdict.SEND and walk.person is not None:
+                body["sends"] = [*body["sends"], [send_id, decided.step_id, ""]]
+                requests.setdefault(walk.key, []).append(
+                    obligations.request(
+                        spec,
+                        walk.person,
+                        workspace_id=walk.workspace_id,
+                        send_id=send_id,
+                        endpoint=decision.endpoint,
+                        source_key=f"run:{walk.run.run_id}",
+                        source_id=walk.run.run_id,
+                        not_after=decided.due_since + spec.lifetime,
+                        event={**walk.run.event.properties, "type": walk.run.event.type},
+                    )
+                )
+        return records
+
+
+def _put_off(run: Run, now: int) -> Run:
+    """The run, to be tried again at the same place in a moment."""
+    return replace(run, wake_at=now + _BEHIND_PAUSE) if run.state is RunState.ACTIVE else run
+
+
+def settle_run(body: Body, settled: list[Any]) -> Body | None:
+    """A run's body once messages of it have ended; None when that was known."""
+    after = dict(body)
+    ended = obligations.settle(after, settled)
+    if not ended:
+        return None
+    after["sends"] = [[send_id, step, ended.get(send_id, outcome)] for send_id, step, outcome in body["sends"]]
+    return after

@@ -1,0 +1,56 @@
+"""The orchestrator's collections.
+
+`journeys`         `<workspace>/<journey_id>`             the current version and the state
+`journey_versions` `<workspace>/<journey_id>/<version>`   what was published, for good
+`runs`             `<workspace>/<run_id>`                 one person's walk, with what it owes
+`campaigns`        `<workspace>/<campaign_id>`            the definition and how far its occurrence is
+`audiences`        `<workspace>/<occurrence_id>/<shard>`  who it's for: frozen
+`shards`           `<workspace>/<occurrence_id>/<shard>`  how far those are, with what is owed
+`decisions`        `<workspace>/<decision_id>/<instant>`  every verdict
+
+What a run or shard owes is in its `owed`: the messages decided and not yet known to have ended. `resend_at` is when
+they're requested again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from services.chassis.clock import MINUTE, SECOND
+from services.chassis.documents import Collection, Database, Index, Schema
+
+_WAKE = Index("wake", ("partition", "wake_at"))
+_OWED = Index("owed", ("partition", "resend_at"))
+
+SCHEMAS = (
+    Schema("journeys", (Index("by_workspace", ("workspace",)), Index("by_update", ("all", "updated")))),
+    Schema("journey_versions"),
+    Schema("runs", (_WAKE, _OWED, Index("by_journey", ("journey", "created")))),
+    Schema("campaigns", (_WAKE, Index("by_workspace", ("workspace",)))),
+    Schema("audiences"),
+    Schema("shards", (_WAKE, _OWED, Index("by_occurrence", ("occurrence", "open")))),
+    Schema("decisions", (Index("by_profile", ("profile", "at")),)),
+)
+
+FIRST_RESEND = 30 * SECOND
+LAST_RESEND = 15 * MINUTE
+
+
+def resend_after(attempt: int) -> int:
+    """How long to wait for a message's end before it's requested again: 30 s, doubling up to 15 minutes."""
+    return int(min(FIRST_RESEND * 2 ** min(attempt, 10), LAST_RESEND))
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    journeys: Collection
+    journey_versions: Collection
+    runs: Collection
+    campaigns: Collection
+    audiences: Collection
+    shards: Collection
+    decisions: Collection
+
+    @classmethod
+    def of(cls, database: Database) -> Store:
+        return cls(*(database.collection(schema) for schema in SCHEMAS))
