@@ -92,7 +92,8 @@ def smtp_server(*, auth: tuple[str, str] | None = None) -> Iterator[SmtpServer]:
     def authenticate(
         _server: object, _session: object, _envelope: object, _mechanism: object, given: Any
     ) -> AuthResult:
-        return AuthResult(success=auth is not None and (given.login.decode(), given.password.decode()) == auth)
+        right = auth is not None and (given.login.decode(), given.password.decode()) == auth
+        return AuthResult(success=right, handled=False)
 
     def connect() -> SMTP:
         server.connections += 1

@@ -118,7 +118,12 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
             hint=lambda partition, at: hints["shards"].hint(partition, at),
         )
         launcher = Launcher(
-            store, segments, clock, config.partitions, lambda partition, at: hints["shards"].hint(partition, at)
+            store,
+            segments,
+            clock,
+            config.partitions,
+            hint=lambda partition, at: hints["campaigns"].hint(partition, at),
+            hint_shard=lambda partition, at: hints["shards"].hint(partition, at),
         )
         hints["runs"] = when("runs", store.runs, "wake_at", runner.woken)
         hints["shards"] = when("shards", store.shards, "wake_at", sending.woken, limit=_SHARDS_AT_ONCE)

@@ -30,13 +30,21 @@ class Launcher:
     """Moves campaigns whose time has come along, a step each time they wake."""
 
     def __init__(
-        self, store: Store, segments: Segments, clock: Clock, partitions: int, hint: Callable[[int, int], None]
+        self,
+        store: Store,
+        segments: Segments,
+        clock: Clock,
+        partitions: int,
+        *,
+        hint: Callable[[int, int], None],
+        hint_shard: Callable[[int, int], None],
     ) -> None:
         self._store = store
         self._segments = segments
         self._clock = clock
         self._partitions = partitions
         self._hint = hint
+        self._hint_shard = hint_shard
 
     async def woken(self, due: list[Document]) -> None:
         for document in due:
@@ -72,6 +80,7 @@ class Launcher:
             body["wake_at"] = None
         # Someone else's change (a pause, say) wins; what this step did is found again by the next.
         await self._store.campaigns.put([Document(document.id, body, document.rev)])
+        self._hint(body["partition"], body["wake_at"] or now)
 
     async def _freeze(self, key: str, body: Body) -> None:
         """Write some pages of the audience as shards. A shard that is there already was written by a step that ended
@@ -93,7 +102,7 @@ class Launcher:
                 await self._store.shards.put(
                     [Document(id_, shard.new(occurrence, key, partition, len(members), body["total"], now))]
                 )
-                self._hint(partition, now)
+                self._hint_shard(partition, now)
                 body["total"] += len(members)
                 body["shards"] += 1
             body["audience_token"] = token

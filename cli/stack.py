@@ -1,0 +1,165 @@
+"""The whole of Camino on one machine: a broker and the four services as child processes, on the embedded store."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+ROOT = Path(__file__).resolve().parent.parent
+SERVICES = ("profile", "segment", "orchestrator", "channels")
+PORTS = {"profile": 50051, "segment": 50052, "orchestrator": 50053, "channels": 50054}
+
+_START_S = 30.0
+_STOP_S = 15.0
+
+
+class StackError(Exception):
+    """The stack can't start, or a part of it ended by itself; the message says which, and shows its last words."""
+
+
+def free_port() -> int:
+    """A loopback port that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@dataclass(slots=True)
+class Stack:
+    """`ports` by service, 0 for free ones; `environment` by service is added to what they're told. With `nats_url` that broker is used, else one
+    is started here. Logs are in `data/logs`."""
+
+    data: Path
+    ports: dict[str, int] = field(default_factory=lambda: dict(PORTS))
+    environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    nats_url: str = ""
+    _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    _nats_port: int = 0
+
+    def target(self, service: str) -> str:
+        return f"127.0.0.1:{self.ports[service]}"
+
+    @property
+    def broker(self) -> str:
+        return self.nats_url or f"nats://127.0.0.1:{self._nats_port}"
+
+    def pid(self, name: str) -> int:
+        """Of a service, or of `nats`."""
+        return self._children[name].pid
+
+    def start(self) -> None:
+        """Start everything, and return when every service is serving. Raises `StackError`."""
+        (self.data / "logs").mkdir(parents=True, exist_ok=True)
+        self.ports = {name: self.ports.get(name, 0) or free_port() for name in SERVICES}
+        try:
+            if not self.nats_url:
+                self._nats_port = free_port()
+                self.start_one("nats")
+            for name in SERVICES:
+                self.start_one(name)
+            self.wait_serving()
+        except BaseException:
+            self.stop()
+            raise
+
+    def start_one(self, name: str) -> None:
+        """Start a service, or `nats`, as it was started first."""
+        log = (self.data / "logs" / f"{name}.log").open("ab")
+        with log:
+            self._children[name] = subprocess.Popen(
+                self._command(name),
+                cwd=ROOT,
+                env=self._environment(name),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                # Ctrl-C in a terminal goes to the whole group: only we are to hear it, and then ask the children to end.
+                start_new_session=True,
+            )
+
+    def _command(self, name: str) -> list[str]:
+        if name != "nats":
+            return [sys.executable, "-m", f"services.{name}"]
+        server = shutil.which("nats-server", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+        if server is None:
+            raise StackError("there is no nats-server; install `camino[local]`, or set NATS_URL")
+        store = self.data / "nats"
+        return [server, "-js", "-sd", str(store), "-a", "127.0.0.1", "-p", str(self._nats_port)]
+
+    def _environment(self, name: str) -> dict[str, str]:
+        return {
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")]),
+            "NATS_URL": self.broker,
+            "CAMINO_DATA_DIR": str(self.data),
+            "CAMINO_MIGRATE_ON_START": "true",
+            "CAMINO_LISTEN": self.target(name) if name in self.ports else "",
+            **{f"CAMINO_{service.upper()}_TARGET": self.target(service) for service in SERVICES},
+            **self.environment.get(name, {}),
+        }
+
+    def wait_serving(self, *names: str) -> None:
+        """Return when these services, or all, are serving. Raises `StackError` when one ends, or isn't in 30 s."""
+        until = time.monotonic() + _START_S
+        for name in names or SERVICES:
+            with grpc.insecure_channel(self.target(name), options=(("grpc.max_reconnect_backoff_ms", 200),)) as channel:
+                health = health_pb2_grpc.HealthStub(channel)
+                while not _is_serving(health):
+                    self.check()
+                    if time.monotonic() > until:
+                        raise StackError(f"{name} is not serving after {_START_S:.0f} s:\n{self.last_words(name)}")
+                    time.sleep(0.05)
+
+    def check(self) -> None:
+        """Raise `StackError` if a child has ended by itself."""
+        for name, child in self._children.items():
+            if child.poll() is not None:
+                raise StackError(f"{name} ended with status {child.returncode}:\n{self.last_words(name)}")
+
+    def last_words(self, name: str) -> str:
+        lines = (self.data / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
+        return "\n".join(f"  {line}" for line in lines[-8:])
+
+    def kill(self, name: str) -> None:
+        """Kill -9, as a crash does."""
+        child = self._children.pop(name)
+        child.kill()
+        child.wait()
+
+    def stop_one(self, name: str) -> None:
+        """Ask a child to end, and make it if it doesn't."""
+        child = self._children.pop(name)
+        child.send_signal(signal.SIGTERM)
+        try:
+            child.wait(_STOP_S)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+
+    def stop(self) -> None:
+        """Stop the services together, then the broker."""
+        for name in SERVICES:
+            if name in self._children:
+                self._children[name].send_signal(signal.SIGTERM)
+        for name in (*SERVICES, "nats"):
+            if name in self._children:
+                self.stop_one(name)
+
+
+def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:
+    try:
+        reply = health.Check(health_pb2.HealthCheckRequest(), timeout=1)
+    except grpc.RpcError:
+        return False
+    return bool(reply.status == health_pb2.HealthCheckResponse.SERVING)
