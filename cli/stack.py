@@ -37,8 +37,8 @@ def free_port() -> int:
 
 @dataclass(slots=True)
 class Stack:
-    """`ports` by service, 0 for free ones; `environment` by service is added to what they're told. With `nats_url` that broker is used, else one
-    is started here. Logs are in `data/logs`."""
+    """`ports` by service, 0 for free ones; `environment` by service is added to what they're told. With `nats_url` that
+    broker is used, else one is started here. Logs are in `data/logs`."""
 
     data: Path
     ports: dict[str, int] = field(default_factory=lambda: dict(PORTS))
@@ -84,7 +84,8 @@ class Stack:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                # Ctrl-C in a terminal goes to the whole group: only we are to hear it, and then ask the children to end.
+                # Ctrl-C in a terminal goes to the whole group: only we are to hear it, and then ask the children to
+                # end.
                 start_new_session=True,
             )
 

@@ -21,7 +21,9 @@ Port = typer.Option(min=0, max=65535, help="0 takes a free one.")
 
 
 def up(
-    data: Annotated[Path | None, typer.Option(help="Where everything is kept; a temporary directory if left out.")] = None,
+    data: Annotated[
+        Path | None, typer.Option(help="Where everything is kept; a temporary directory if left out.")
+    ] = None,
     profile_port: Annotated[int, Port] = PORTS["profile"],
     segment_port: Annotated[int, Port] = PORTS["segment"],
     orchestrator_port: Annotated[int, Port] = PORTS["orchestrator"],

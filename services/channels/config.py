@@ -33,7 +33,7 @@ class ChannelsConfig(ServiceConfig):
     """Where one-click unsubscribes go (RFC 8058), before `/<workspace>/<send_id>`; empty: no such header."""
 
     provider_timeout_seconds: float = Field(default=10, gt=0, le=600)
-    lease_seconds: float = Field(default=20, gt=0, le=1800)
+    lease_seconds: float = Field(default=20, ge=1, le=1800)
     """How long a worker has a message to itself. Messages of one that died are taken over after this."""
     ack_wait_seconds: float = Field(default=60, ge=1, le=3600)
     """After how long the broker delivers a request again that wasn't acknowledged."""

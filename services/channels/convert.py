@@ -139,6 +139,10 @@ def message_of(key: str, body: Body) -> Message:
     )
 
 
+def partition_of(body: Body) -> int:
+    return int(body["partition"])
+
+
 def request_of(body: Body) -> orchestrator_events_pb2.SendRequested:
     return orchestrator_events_pb2.SendRequested.FromString(body["request"])
 
@@ -240,6 +244,10 @@ def is_endpoint(endpoint: str) -> bool:
     return bool(endpoint.strip()) and endpoint.isprintable() and len(endpoint) <= 4096
 
 
+def suppression_reason(body: Body) -> str:
+    return str(body["reason"])
+
+
 def suppression_body(reason: str, now: int) -> Body:
     return {"reason": reason, "created": now}
 
@@ -282,6 +290,14 @@ def template_key(workspace_id: str, template_id: str) -> str:
 
 def version_key(template: str, version: int) -> str:
     return f"{template}/{version:010d}"
+
+
+def version_of(body: Body) -> int:
+    return int(body["version"])
+
+
+def has_content(body: Body, content: bytes) -> bool:
+    return bool(body["content"] == content)
 
 
 def etag_of(body: Body) -> str:

@@ -64,7 +64,7 @@ class Gate:
         if not convert.is_endpoint(request.endpoint):
             return domain.refuse(message, State.FAILED, "ENDPOINT_REJECTED", "not an endpoint", now)
         if suppression is not None:
-            detail = suppression.body["reason"]
+            detail = convert.suppression_reason(suppression.body)
             return domain.refuse(message, State.SUPPRESSED, "ENDPOINT_SUPPRESSED", detail, now)
         if now >= message.not_after:
             return domain.expire(message, now)

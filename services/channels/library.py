@@ -42,15 +42,15 @@ class Library:
                 {
                     convert.version_key(key, name[2])
                     for name, key in missing.items()
-                    if name[2] and key in current and current[key].body["version"] != name[2]
+                    if name[2] and key in current and convert.version_of(current[key].body) != name[2]
                 }
             )
             for name, key in missing.items():
                 document = current.get(key)
-                if document is not None and name[2] not in (0, document.body["version"]):
+                if document is not None and name[2] not in (0, convert.version_of(document.body)):
                     document = filed.get(convert.version_key(key, name[2]))
                 if document is not None:
-                    found[name] = self._compile((name[0], name[1], document.body["version"]), document)
+                    found[name] = self._compile((name[0], name[1], convert.version_of(document.body)), document)
         return found
 
     def _compile(self, name: Name, document: Document) -> Template | InvalidDefinition:
@@ -70,7 +70,7 @@ class Library:
         workspace_id, template_id, version = name
         key = convert.template_key(workspace_id, template_id)
         document = (await self._store.templates.get([key])).get(key)
-        if document is not None and version not in (0, document.body["version"]):
+        if document is not None and version not in (0, convert.version_of(document.body)):
             filed = convert.version_key(key, version)
             document = (await self._store.versions.get([filed])).get(filed)
         if document is None:
@@ -84,13 +84,13 @@ class Library:
         key = convert.template_key(workspace_id, template_id)
         wanted = convert.content_bytes(content)
         current = await self._store.templates.get([key])
-        if key in current and current[key].body["content"] != wanted:
+        if key in current and not convert.has_content(current[key].body, wanted):
             # Filed before it's replaced. If others replace it meanwhile, it's filed all the same.
             old = current[key].body
-            await self._store.versions.put([Document(convert.version_key(key, old["version"]), old)])
+            await self._store.versions.put([Document(convert.version_key(key, convert.version_of(old)), old)])
 
         def decide(_key: str, found: Document | None) -> dict[str, Any] | None:
-            if found is not None and found.body["content"] == wanted:
+            if found is not None and convert.has_content(found.body, wanted):
                 return None
             now_etag = convert.etag_of(found.body) if found else ""
             if etag and etag != now_etag:
@@ -99,6 +99,6 @@ class Library:
             if (found.rev if found else 0) != (known.rev if known else 0):
                 # What others published between our read and our write isn't filed yet.
                 raise Contention("others published this template at the same time; retry")
-            return convert.template_body(found.body["version"] + 1 if found else 1, wanted, now)
+            return convert.template_body(convert.version_of(found.body) + 1 if found else 1, wanted, now)
 
         return (await change(self._store.templates, [key], decide, known=current))[key]

@@ -73,7 +73,7 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
             # Also when it was resolved before: the caller may ask again because saying so failed.
             await self._sender.settle([(message, convert.request_of(document.body))])
         else:
-            self._sender.hint(document.body["partition"], message.due_at)
+            self._sender.hint(convert.partition_of(document.body), message.due_at)
         response = message_service_pb2.ResolveMessageResponse()
         convert.fill_message(response.message, key, document.body, history=True)
         return response

@@ -244,7 +244,7 @@ class Sender:
             saved = [*saved, *await self._record_late([work for work in works if id(work) not in kept], said, now)]
         for work in saved:
             if work.message.due_at:
-                self.hint(work.document.body["partition"], work.message.due_at)
+                self.hint(convert.partition_of(work.document.body), work.message.due_at)
         return saved
 
     async def _suppress(self, works: list[Work], outcomes: list[Outcome], now: int) -> None:

@@ -24,6 +24,8 @@ from services.orchestrator.domain.decision import SendSpec
 from services.orchestrator.domain.person import Person
 from services.orchestrator.store import resend_after
 
+_UNKNOWN = "unknown"
+
 SendRequested = orchestrator_events_pb2.SendRequested
 MessageSettled = channels_events_pb2.MessageSettled
 
@@ -102,14 +104,16 @@ class Obligations:
         )
 
     async def repeat(self, collection: Collection, due: list[Document]) -> None:
-        """Request again what these documents owe, and put off the next time."""
+        """Request again what these documents owe, or don't know the end of, and put off the next time."""
         await self.publish(
-            SendRequested.FromString(wire) for document in due for wire in document.body["owed"].values()
+            SendRequested.FromString(wire)
+            for document in due
+            for wire in (*document.body["owed"].values(), *document.body["unknown"].values())
         )
         now = self._clock.now()
 
         def put_off(_id: str, document: Document | None) -> Body | None:
-            if document is None or not document.body["owed"]:
+            if document is None or document.body["resend_at"] is None:
                 return None
             attempt = document.body["resends"] + 1
             return {**document.body, "resends": attempt, "resend_at": now + resend_after(attempt)}
@@ -126,12 +130,26 @@ def owe(body: Body, requests: Iterable[orchestrator_events_pb2.SendRequested], n
     body["resend_at"] = now + resend_after(0) if owed else None
 
 
-def settle(body: Body, settled: Iterable[channels_events_pb2.MessageSettled]) -> dict[str, str]:
-    """Take ended messages out of what a document owes. What each ended as; those that were settled before are left
-    out."""
-    owed = dict(body["owed"])
-    ended = {wire.send_id: _ENDED[wire.state] for wire in settled if owed.pop(wire.send_id, None) is not None}
-    body["owed"] = owed
-    if not owed:
+def settle(body: Body, settled: Iterable[channels_events_pb2.MessageSettled]) -> dict[str, tuple[str, str]]:
+    """Take ended messages out of what a document owes. What each had ended as before (empty: not yet) and has now; what
+    was known is left out.
+
+    A message that ended as unknown is no longer owed, but still asked for now and then: someone may find out what
+    became of it.
+    """
+    owed, unknown = dict(body["owed"]), dict(body["unknown"])
+    ended: dict[str, tuple[str, str]] = {}
+    for wire in settled:
+        state = _ENDED[wire.state]
+        if wire.send_id in owed:
+            request_bytes = owed.pop(wire.send_id)
+            ended[wire.send_id] = ("", state)
+            if state == _UNKNOWN:
+                unknown[wire.send_id] = request_bytes
+        elif wire.send_id in unknown and state != _UNKNOWN:
+            del unknown[wire.send_id]
+            ended[wire.send_id] = (ended.get(wire.send_id, (_UNKNOWN, ""))[0], state)
+    body["owed"], body["unknown"] = owed, unknown
+    if not owed and not unknown:
         body["resend_at"] = None
     return ended

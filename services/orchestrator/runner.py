@@ -186,6 +186,7 @@ class Runner:
                 "partition": partition_of(walk.run.profile_id, self._partitions),
                 "sends": [],
                 "owed": {},
+                "unknown": {},
                 "resends": 0,
                 "resend_at": None,
             }
@@ -254,5 +255,7 @@ def settle_run(body: Body, settled: list[Any]) -> Body | None:
     ended = obligations.settle(after, settled)
     if not ended:
         return None
-    after["sends"] = [[send_id, step, ended.get(send_id, outcome)] for send_id, step, outcome in body["sends"]]
+    after["sends"] = [
+        [send_id, step, ended[send_id][1] if send_id in ended else outcome] for send_id, step, outcome in body["sends"]
+    ]
     return after

@@ -173,7 +173,31 @@ async def test_international_domains(server: SmtpServer) -> None:
     assert server.accepted[0].recipient == "ana@xn--bcher-kva.example"
 
 
-async def test_no_header_can_be_added(server: SmtpServer) -> None:
-    outcome = await send_one(server, outgoing(subject="Hi\r\nBcc: all@example.com"))
+@pytest.mark.parametrize(
+    "text",
+    ["Olá, Ana\n", "x" * 5000 + "\n", "é" * 3000 + "\n", ".\n..\n. x\n", "a = b\nFrom x\n", "one\r\ntwo\rthree\n"],
+)
+async def test_any_text_arrives_as_it_is(server: SmtpServer, text: str) -> None:
+    await send_one(server, outgoing(text=text, html=f"<p>{text}</p>", subject=("Ünïcode " * 20).strip()))
+    [mail] = server.accepted
+    assert max(map(len, mail.content.splitlines())) < 998
+    assert mail.content.isascii()
+    plain, html = mail.parsed.iter_parts()
+    assert plain.get_content().splitlines() == text.splitlines()
+    assert html.get_content().strip().startswith("<p>")
+    assert mail.parsed["Subject"] == ("Ünïcode " * 20).strip()
+
+
+@pytest.mark.parametrize("sender", ["Zoë's <zoe@camino.test>", '"Records, Ana" <ana@camino.test>'])
+async def test_names_of_senders(server: SmtpServer, sender: str) -> None:
+    await send_one(server, outgoing(sender=sender))
+    [address] = server.accepted[0].parsed["From"].addresses
+    assert address.display_name in ("Zoë's", "Records, Ana")
+    assert address.domain == "camino.test"
+
+
+@pytest.mark.parametrize("subject", ["Hi\r\nBcc: all@example.com", "Hi\nX: y", "Hi\u2028X"])
+async def test_no_header_can_be_added(server: SmtpServer, subject: str) -> None:
+    outcome = await send_one(server, outgoing(subject=subject))
     assert isinstance(outcome, Rejected)
     assert server.accepted == []

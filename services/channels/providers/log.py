@@ -19,7 +19,7 @@ class LogProvider:
 
     name = "log"
     batch = 500
-    timeout = 5_000_000
+    timeout = 500_000
 
     def __init__(self, path: Path | None = None) -> None:
         self._file = path.open("ab") if path else None

@@ -27,6 +27,7 @@ def new(occurrence_key: str, campaign_key: str, partition: int, total: int, firs
         "dropped": {},
         "ended": {},
         "owed": {},
+        "unknown": {},
         "resends": 0,
         "resend_at": None,
         "wake_at": now,
@@ -45,7 +46,11 @@ def settle_shard(body: Body, settled: list[Any]) -> Body | None:
     ended = obligations.settle(after, settled)
     if not ended:
         return None
-    after["ended"] = add(body["ended"], ended.values())
+    counts = add(body["ended"], (state for _, state in ended.values()))
+    for before, _ in ended.values():
+        if before:
+            counts[before] -= 1
+    after["ended"] = counts
     close_if_done(after)
     return after
 

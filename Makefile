@@ -1,0 +1,72 @@
+# One verb, one meaning. `make help` lists them.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PROTO_FILES := $(shell find protos -name '*.proto')
+
+.DEFAULT_GOAL := help
+.PHONY: help setup proto fmt lint types test contract integration e2e faults bench up demo check lock clean
+
+help: ## List the verbs
+	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+setup: $(STAMP) gen/camino.binpb ## Make the environment: dependencies as locked, generated code
+
+$(STAMP): pyproject.toml requirements.lock
+	test -d $(VENV) || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+gen/camino.binpb: $(STAMP) $(PROTO_FILES) protos/generate.py
+	$(BIN)/python protos/generate.py
+	@echo "$(CURDIR)/gen" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/camino-gen.pth
+
+proto: setup ## Generate code from the protos
+
+fmt: setup ## Format code and protos
+	$(BIN)/ruff check --fix --quiet . || true
+	$(BIN)/ruff format --quiet .
+	$(BIN)/buf format -w protos --path protos/camino
+
+lint: setup ## Check style: ruff, buf
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/buf lint protos
+
+types: setup ## Check types: mypy --strict on the chassis and the pure cores
+	$(BIN)/mypy
+
+test: setup ## Run all tests
+	$(BIN)/python -m pytest
+
+contract: setup ## Run the contract tests
+	$(BIN)/python -m pytest tests/contract
+
+integration: setup ## Run the tests against real servers
+	$(BIN)/python -m pytest tests/integration
+
+e2e: setup ## Run the tests of the whole stack
+	$(BIN)/python -m pytest tests/e2e
+
+faults: setup ## Run the tests that kill processes
+	$(BIN)/python -m pytest tests/faults
+
+bench: setup ## Measure: medians of several runs, beside the floor of their parts
+	$(BIN)/python -m bench
+
+up: setup ## Run the whole stack on this machine until Ctrl-C
+	$(BIN)/camino up
+
+demo: setup ## Play the main job on a real cohort
+	@$(BIN)/python -m examples.demo
+
+check: lint types test ## What CI runs
+
+lock: ## Renew requirements.lock from pyproject.toml (needs uv)
+	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
+	  --no-header --extra dev pyproject.toml -o requirements.lock
+
+clean: ## Remove everything that was made
+	rm -rf $(VENV) gen build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
