@@ -175,7 +175,7 @@ def show(figures: Figures, console: Console) -> None:
     console.print(table)
     console.print(
         f"bare parts: gRPC {median(figures.bare_grpc) * 1e6:.1f} µs an item in batches of {BATCH}; "
-        f"JetStream {median(figures.bare_message) * 1e6:.0f} µs of CPU a message, published, delivered and acknowledged; "
+        f"JetStream {median(figures.bare_message) * 1e6:.0f} µs of CPU a message, published, delivered, acknowledged; "
         f"store {median(figures.bare_write) * 1e6:.1f} µs of CPU a document written"
     )
 

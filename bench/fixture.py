@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
-from camino.channels.v1 import template_service_pb2, template_service_pb2_grpc
+from camino.channels.v1 import message_service_pb2_grpc, template_service_pb2, template_service_pb2_grpc
 from camino.orchestrator.v1 import (
     campaign_service_pb2,
     campaign_service_pb2_grpc,
@@ -25,6 +25,7 @@ from google.protobuf.json_format import ParseDict
 
 from cli.stack import SERVICES, Stack
 from services.chassis.clients import open_channel
+from services.chassis.testing import eventually
 
 BATCH = 100
 _SEND = {"channel": "CHANNEL_EMAIL", "templateId": "hello", "topic": "news", "purpose": "PURPOSE_TRANSACTIONAL"}
@@ -41,6 +42,7 @@ class Measured:
     journeys: journey_service_pb2_grpc.JourneyServiceStub
     campaigns: campaign_service_pb2_grpc.CampaignServiceStub
     templates: template_service_pb2_grpc.TemplateServiceStub
+    messages: message_service_pb2_grpc.MessageServiceStub
     sent: Path
     _seen: int = 0
     processes: dict[str, psutil.Process] = field(default_factory=dict)
@@ -142,12 +144,14 @@ class Measured:
     async def members(self, workspace: str, count: int) -> None:
         """Wait until so many are in the segment."""
         request = segment_service_pb2.GetSegmentRequest(workspace_id=workspace, segment_id="bought")
-        async with asyncio.timeout(120):
-            while (await self.segments.GetSegment(request)).segment.member_count < count:
-                await asyncio.sleep(0.05)
 
-    async def campaign(self, workspace: str) -> None:
-        """Schedule a campaign to the segment for now."""
+        async def enough() -> bool:
+            return bool((await self.segments.GetSegment(request)).segment.member_count >= count)
+
+        await eventually(enough, within_s=120)
+
+    async def campaign(self, workspace: str, rate: float = 0) -> None:
+        """Schedule a campaign to the segment for now, with so many messages a second at most; 0 for no limit."""
         request = ParseDict(
             {
                 "workspaceId": workspace,
@@ -156,20 +160,23 @@ class Measured:
             },
             campaign_service_pb2.ScheduleCampaignRequest(),
         )
+        request.definition.messages_per_second = rate
         request.definition.schedule.at.GetCurrentTime()
         await self.campaigns.ScheduleCampaign(request)
 
 
 @asynccontextmanager
-async def measured() -> AsyncIterator[Measured]:
-    """A stack on the embedded store with the log provider, everything on this machine."""
+async def measured(**channels: str) -> AsyncIterator[Measured]:
+    """A stack on the embedded store with the log provider, everything on this machine. `channels` are settings of that
+    service."""
     async with AsyncExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="camino-bench-")))
         sent = directory / "sent.jsonl"
         sent.touch()
-        channels = {"CAMINO_EMAIL_PROVIDER": "log", "CAMINO_LOG_PROVIDER_FILE": str(sent)}
         environment = {name: {"CAMINO_LOG_LEVEL": "warning"} for name in SERVICES}
-        environment["channels"].update(channels)
+        environment["channels"].update(
+            {"CAMINO_EMAIL_PROVIDER": "log", "CAMINO_LOG_PROVIDER_FILE": str(sent)}, **channels
+        )
         stack = Stack(directory, dict.fromkeys(SERVICES, 0), environment=environment)
         began = time.perf_counter()
         stack.start()
@@ -186,6 +193,7 @@ async def measured() -> AsyncIterator[Measured]:
             journey_service_pb2_grpc.JourneyServiceStub(opened["orchestrator"]),
             campaign_service_pb2_grpc.CampaignServiceStub(opened["orchestrator"]),
             template_service_pb2_grpc.TemplateServiceStub(opened["channels"]),
+            message_service_pb2_grpc.MessageServiceStub(opened["channels"]),
             sent,
             processes={name: psutil.Process(stack.pid(name)) for name in (*SERVICES, "nats")},
         )

@@ -1,7 +1,7 @@
 """The floor of the parts: what bare gRPC, bare JetStream and the bare store take for the same number of operations.
 
-Each function returns CPU seconds and wall seconds per item of doing, alone and in one process beside its server, what one
-item needs of that part. How many operations an item needs is said where it's used.
+Each function returns CPU seconds and wall seconds per item of doing, alone and in one process beside its server, what
+one item needs of that part. How many operations an item needs is said where it's used.
 """
 
 from __future__ import annotations

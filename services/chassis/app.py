@@ -53,11 +53,16 @@ class App:
     probes: Mapping[str, Probe] = field(default_factory=dict)
 
 
+async def open_store(footing: Footing, config: ServiceConfig) -> Database:
+    """A service's own database: by its name in MongoDB, or in a file of its own."""
+    return await open_database(uri=config.mongodb_uri, path=config.data_dir / f"{footing.name}.db", name=footing.name)
+
+
 @asynccontextmanager
 async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> AsyncIterator[Resources]:
     """Open a service's database and broker, and close them at the end. With `migrate_on_start`, create what is missing
     first."""
-    database = await open_database(uri=config.mongodb_uri, path=config.data_dir / f"{footing.name}.db", name=footing.name)
+    database = await open_store(footing, config)
     try:
         broker = await Broker.connect(config.nats_url, footing.name)
         try:

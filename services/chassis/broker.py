@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -65,8 +66,9 @@ class ConsumerSpec:
 class Broker:
     """One connection to NATS, kept for the life of the process: it reconnects by itself, for ever."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, closing: asyncio.Event) -> None:
         self.client = client
+        self._closing = closing
         self.jetstream: JetStreamContext = client.jetstream(publish_async_max_pending=20_000)
 
     @classmethod
@@ -76,8 +78,11 @@ class Broker:
         async def on_error(error: Exception) -> None:
             log.warning("broker error", error=str(error) or type(error).__name__)
 
+        closing = asyncio.Event()
+
         async def on_disconnect() -> None:
-            log.warning("broker away")
+            if not closing.is_set():
+                log.warning("broker away")
 
         async def on_reconnect() -> None:
             log.info("broker back")
@@ -98,7 +103,7 @@ class Broker:
                     reconnected_cb=on_reconnect,
                     pending_size=64 * 1024 * 1024,
                 )
-                return cls(client)
+                return cls(client, closing)
             except (TimeoutError, NatsError, OSError) as error:
                 log.warning("waiting for the broker", error=str(error) or type(error).__name__)
                 await backoff.pause()
@@ -150,6 +155,7 @@ class Broker:
             await self.jetstream.update_stream(config)
 
     async def close(self) -> None:
+        self._closing.set()
         if not self.client.is_closed:
             await self.client.close()
 

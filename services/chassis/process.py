@@ -12,7 +12,7 @@ from typing import TypeVar
 import structlog
 
 from services.chassis import logging
-from services.chassis.app import App, Footing, migrate
+from services.chassis.app import App, Footing, migrate, open_store
 from services.chassis.broker import Broker
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigError, ServiceConfig, load
@@ -20,7 +20,6 @@ from services.chassis.errors import CaminoError
 from services.chassis.health import HealthWatch
 from services.chassis.loops import Running
 from services.chassis.server import Server
-from services.chassis.stores import open_database
 
 log = structlog.get_logger()
 
@@ -50,7 +49,7 @@ def main(kind: type[C], footing: Callable[[C], Footing], build: Build[C]) -> int
 
 
 async def _migrate(config: ServiceConfig, footing: Footing) -> None:
-    database = await open_database(uri=config.mongodb_uri, path=config.data_dir / f"{footing.name}.db", name=footing.name)
+    database = await open_store(footing, config)
     try:
         broker = await Broker.connect(config.nats_url, footing.name)
         try:

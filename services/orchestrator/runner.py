@@ -142,6 +142,9 @@ class Runner:
         for document in writes:
             if document.id not in lost and document.body["wake_at"]:
                 self._hint(document.body["partition"], document.body["wake_at"])
+            elif document.id in outcome.conflicted:
+                # Perhaps only an end came in meanwhile: then the run is still due.
+                self._hint(document.body["partition"], now)
 
     async def _advance(self, walks: list[Walk], now: int) -> None:
         """Advance each, looking up the memberships that any of them need in one call per round."""

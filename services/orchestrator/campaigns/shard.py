@@ -71,7 +71,8 @@ def allowed(first: int, decided: int, total: int, rate: float, started: int, now
     """
     if rate <= 0:
         return total - decided, 0
-    turns = int((now - started) * rate / 1_000_000) + 1 - first
+    turns = int((now - started) * rate / 1_000_000) + 1 - first if now >= started else 0
     count = max(0, min(total, turns) - decided)
     at = decided + count
-    return count, 0 if at >= total else started + int((first + at) * 1_000_000 / rate)
+    # A microsecond later, lest rounding makes it an instant at which it isn't their turn yet.
+    return count, 0 if at >= total else started + int((first + at) * 1_000_000 / rate) + 1

@@ -12,7 +12,6 @@ from services.orchestrator.domain.person import OPTED_IN, OPTED_OUT, Person
 
 _CHANNELS = {1: "email", 2: "sms", 3: "push", 4: "webhook"}
 TRANSACTIONAL = 2
-_MINUTE = 60_000_000
 _HOLD_WHILE_PAUSED = 30 * 1_000_000
 
 
@@ -147,8 +146,16 @@ def _zone(name: str) -> ZoneInfo:
 def quiet_until(quiet: QuietHours, zone: str, now: int) -> int:
     """The instant at which the quiet hours that hold now end in this zone, or 0 when it isn't quiet.
 
-    Wall time: a gap in local time shifts the end forward, of a fold the first counts.
+    Wall time: a gap in local time shifts the end forward, of a fold the first that is ahead counts.
     """
+    until, later = 0, _span_end(quiet, zone, now)
+    # Again, because a gap may shift the end of one span into the next.
+    while later:
+        until, later = later, _span_end(quiet, zone, later)
+    return until
+
+
+def _span_end(quiet: QuietHours, zone: str, now: int) -> int:
     if quiet.start == quiet.end:
         return 0
     local = datetime.fromtimestamp(now / 1_000_000, UTC).astimezone(_zone(zone))
@@ -162,4 +169,5 @@ def quiet_until(quiet: QuietHours, zone: str, now: int) -> int:
     end = (local + timedelta(days=days)).replace(
         hour=quiet.end // 60, minute=quiet.end % 60, second=0, microsecond=0, fold=0
     )
-    return max(int(end.timestamp()) * 1_000_000, now + _MINUTE)
+    until = int(end.timestamp()) * 1_000_000
+    return until if until > now else int(end.replace(fold=1).timestamp()) * 1_000_000

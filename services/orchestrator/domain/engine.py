@@ -91,7 +91,8 @@ def advance(journey: Journey, run: Run, now: int, facts: Facts) -> Transition:
     decided: list[Decided] = []
     visits = dict(run.visits)
     step_id, due_since = run.step_id, run.due_since
-    resumed = bool(run.wake_at)
+    # A run that was put off before its first step has not been there yet.
+    begun, resumed = run, bool(run.wake_at) and run.step_id in run.visits
     while True:
         step = journey.steps.get(step_id)
         if step is None:
@@ -117,7 +118,7 @@ def advance(journey: Journey, run: Run, now: int, facts: Facts) -> Transition:
         if isinstance(step, Condition):
             missing = {branch.in_segment for branch in step.branches if branch.in_segment} - facts.memberships.keys()
             if missing:
-                return Transition(run, needs=frozenset(missing))
+                return Transition(begun, needs=frozenset(missing))
             chosen = next((branch for branch in step.branches if _holds(branch, run, facts)), None)
             step_id = chosen.next if chosen else step.otherwise
             continue

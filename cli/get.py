@@ -1,0 +1,78 @@
+"""`camino get`: look at what there is."""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Annotated
+
+import typer
+from google.protobuf.message import Message
+
+from cli import output, profile_view
+from cli.kinds import BY_PLURAL, Kind
+from cli.output import Format
+from cli.targets import Targets
+
+What = Enum("What", {name.upper(): name for name in ("profile", *BY_PLURAL)}, type=str)  # type: ignore[misc]
+
+_COLUMNS = {
+    "templates": ("id", "version", "channel", "subject"),
+    "segments": ("id", "version", "state", "members", "name"),
+    "journeys": ("id", "version", "state", "entered by", "steps", "name"),
+    "campaigns": ("id", "state", "segment", "at", "decided", "name"),
+}
+
+
+def get(
+    targets: Targets,
+    what: Annotated[What, typer.Argument()],
+    id: Annotated[str, typer.Argument(metavar="[ID]")] = "",
+    identity: Annotated[str, typer.Option(help="Of a profile, such as email:ana@example.com.")] = "",
+    form: Annotated[Format, typer.Option("--output", "-o")] = Format.TABLE,
+) -> None:
+    """Show segments, journeys, campaigns or templates, all or one; or a profile, with its events and decisions."""
+    if what.value == "profile":
+        _profile(targets, id, identity, form)
+        return
+    if identity:
+        raise typer.BadParameter("only profiles have identities", param_hint="--identity")
+    kind = BY_PLURAL[what.value]
+    channel = targets.channel(kind.service)
+    found = [kind.get(channel, targets.workspace, id)] if id else kind.list(channel, targets.workspace)
+    if form is Format.TABLE:
+        output.table("", _COLUMNS[kind.plural], [_row(kind, item) for item in found])
+        return
+    plain = [output.plain(item) for item in found]
+    output.dump(plain[0] if id else plain, form)
+
+
+def _profile(targets: Targets, id_: str, identity: str, form: Format) -> None:
+    if bool(id_) == bool(identity):
+        raise typer.BadParameter("name the profile by its ID, or by --identity namespace:value")
+    try:
+        person = profile_view.find(targets, id_, identity)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--identity") from None
+    if form is Format.TABLE:
+        profile_view.show(person)
+    else:
+        output.dump(profile_view.plain(person), form)
+
+
+def _row(kind: Kind, item: Message) -> tuple[object, ...]:
+    id_ = getattr(item, kind.id_field)
+    if kind.name == "Template":
+        content = item.content
+        if content.HasField("email"):
+            return id_, item.version, "email", content.email.subject
+        return id_, item.version, output.enum_name(content.text, "channel"), ""
+    definition = item.definition
+    state = output.enum_name(item, "state")
+    if kind.name == "Segment":
+        return id_, item.version, state, item.member_count, definition.display_name
+    if kind.name == "Journey":
+        return id_, item.version, state, definition.entry.event_type, len(definition.steps), definition.display_name
+    occurrence = item.occurrence
+    decided = f"{occurrence.decided} of {occurrence.total}" if occurrence.audience_frozen else ""
+    at = output.instant(definition.schedule.at)
+    return id_, state, definition.segment_id, at, decided, definition.display_name

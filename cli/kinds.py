@@ -1,0 +1,78 @@
+"""The kinds of things that are published, and which RPCs do it. Their order is the order they're published in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from camino.channels.v1 import template_service_pb2 as templates
+from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
+from camino.orchestrator.v1 import campaign_service_pb2 as campaigns
+from camino.orchestrator.v1 import journey_service_pb2 as journeys
+from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
+from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceStub
+from camino.segment.v1 import segment_service_pb2 as segments
+from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
+from google.protobuf.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    name: str
+    service: str
+    """Who serves it: a name of `Targets`."""
+    verb: str
+    """Begins the name of the RPC that publishes it."""
+    body: str
+    """The field of the request that `spec` is."""
+    requests: Any
+    stub: Callable[[Any], Any]
+
+    @property
+    def noun(self) -> str:
+        """Its name in fields of requests and responses."""
+        return self.name.lower()
+
+    @property
+    def plural(self) -> str:
+        return f"{self.noun}s"
+
+    @property
+    def id_field(self) -> str:
+        return f"{self.noun}_id"
+
+    def publish_request(self, workspace: str, id_: str) -> Message:
+        request = getattr(self.requests, f"{self.verb}{self.name}Request")
+        return request(**{"workspace_id": workspace, self.id_field: id_})
+
+    def publish(self, channel: Any, request: Message) -> Message:
+        """The resource as it's now. Raises grpc.RpcError."""
+        return getattr(getattr(self.stub(channel), f"{self.verb}{self.name}")(request), self.noun)
+
+    def get(self, channel: Any, workspace: str, id_: str) -> Message:
+        """Raises grpc.RpcError."""
+        request = getattr(self.requests, f"Get{self.name}Request")(**{"workspace_id": workspace, self.id_field: id_})
+        return getattr(getattr(self.stub(channel), f"Get{self.name}")(request), self.noun)
+
+    def list(self, channel: Any, workspace: str) -> list[Message]:
+        """All of the workspace's, in the order of their ids. Raises grpc.RpcError."""
+        found: list[Message] = []
+        token = ""
+        while True:
+            request = getattr(self.requests, f"List{self.name}sRequest")(workspace_id=workspace, page_token=token)
+            page = getattr(self.stub(channel), f"List{self.name}s")(request)
+            found += getattr(page, self.plural)
+            token = page.next_page_token
+            if not token:
+                return found
+
+
+KINDS = (
+    Kind("Template", "channels", "Publish", "content", templates, TemplateServiceStub),
+    Kind("Segment", "segment", "Publish", "definition", segments, SegmentServiceStub),
+    Kind("Journey", "orchestrator", "Publish", "definition", journeys, JourneyServiceStub),
+    Kind("Campaign", "orchestrator", "Schedule", "definition", campaigns, CampaignServiceStub),
+)
+BY_NAME = {kind.name: kind for kind in KINDS}
+BY_PLURAL = {kind.plural: kind for kind in KINDS}

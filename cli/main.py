@@ -1,0 +1,33 @@
+"""The commands of `camino`, one module each."""
+
+from __future__ import annotations
+
+import typer
+
+from cli import apply, dead_letters, get, messages, send_event, status, up
+from cli.targets import client
+
+app = typer.Typer(
+    name="camino",
+    help="Customer journeys: triggered and scheduled messages over one profile store.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+app.command("up")(up.up)
+app.command("apply")(client(apply.apply))
+app.command("get")(client(get.get))
+app.command("send-event")(client(send_event.send_event))
+app.command("status")(client(status.status))
+
+_messages = typer.Typer(help="Messages by state, and those whose outcome nobody knows.", no_args_is_help=True)
+_messages.command("list")(client(messages.list_messages))
+_messages.command("resolve")(client(messages.resolve))
+app.add_typer(_messages, name="messages")
+
+_dead_letters = typer.Typer(help="Inputs that a service could not handle.", no_args_is_help=True)
+_dead_letters.command("list")(client(dead_letters.list_dead_letters))
+_dead_letters.command("redrive")(client(dead_letters.redrive))
+app.add_typer(_dead_letters, name="dead-letters")
+
+if __name__ == "__main__":
+    app()

@@ -1,0 +1,115 @@
+"""One person as an operator looks at them: who, what they agreed to, what they did, and what was decided about them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from camino.orchestrator.v1.decision_pb2 import Decision
+from camino.orchestrator.v1.decision_service_pb2 import ListDecisionsRequest
+from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
+from camino.profile.v1.profile_pb2 import Event, Profile
+from camino.profile.v1.profile_service_pb2 import GetProfileRequest, ListEventsRequest
+from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+
+from cli import output, values
+from cli.targets import Targets
+
+_LAST = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    profile: Profile
+    events: list[Event]
+    decisions: list[Decision]
+
+
+def find(targets: Targets, profile_id: str, identity: str) -> Person:
+    """By id, or by identity when that's given. Raises grpc.RpcError, and ValueError for what is no identity."""
+    profiles = ProfileServiceStub(targets.channel("profile"))
+    request = GetProfileRequest(workspace_id=targets.workspace)
+    if identity:
+        request.identity.CopyFrom(values.identity(identity))
+    else:
+        request.profile_id = profile_id
+    profile = profiles.GetProfile(request).profile
+    which = {"workspace_id": targets.workspace, "profile_id": profile.profile_id, "page_size": _LAST}
+    events = profiles.ListEvents(ListEventsRequest(**which)).events
+    decisions = DecisionServiceStub(targets.channel("orchestrator")).ListDecisions(ListDecisionsRequest(**which))
+    return Person(profile, list(events), list(decisions.decisions))
+
+
+def plain(person: Person) -> dict[str, Any]:
+    return {
+        "profile": output.plain(person.profile),
+        "events": [output.plain(event) for event in person.events],
+        "decisions": [output.plain(decision) for decision in person.decisions],
+    }
+
+
+def show(person: Person) -> None:
+    profile = person.profile
+    facts = [
+        ("profile", profile.profile_id),
+        *(("identity", f"{identity.namespace}:{identity.value}") for identity in profile.identities),
+        ("time zone", profile.time_zone),
+        ("locale", profile.locale),
+        ("revision", profile.revision),
+        ("since", output.instant(profile.create_time)),
+    ]
+    output.table("profile", ("what", "value"), facts)
+    output.table("attributes", ("name", "value", "observed"), _attributes(profile))
+    output.table("consents", ("channel", "topic", "state", "changed", "source"), _consents(profile))
+    output.table(f"last {_LAST} events", ("at", "type", "event id", "properties"), map(_event, person.events))
+    output.table(
+        f"last {_LAST} decisions: why they did, or didn't, get it",
+        ("at", "from", "step", "channel", "topic", "verdict", "because"),
+        map(_decision, person.decisions),
+    )
+
+
+def _attributes(profile: Profile) -> list[tuple[str, str, str]]:
+    return [
+        (name, values.shown(attribute.value), output.instant(attribute.observed_at))
+        for name, attribute in sorted(profile.attributes.items())
+    ]
+
+
+def _consents(profile: Profile) -> list[tuple[str, ...]]:
+    return [
+        (
+            output.enum_name(consent, "channel"),
+            consent.topic,
+            output.enum_name(consent, "state"),
+            output.instant(consent.changed_at),
+            consent.source,
+        )
+        for consent in profile.consents
+    ]
+
+
+def _event(event: Event) -> tuple[str, ...]:
+    properties = ", ".join(f"{name}={values.shown(value)}" for name, value in sorted(event.properties.items()))
+    return output.instant(event.occurred_at), event.type, event.event_id, properties
+
+
+def _decision(decision: Decision) -> tuple[str, ...]:
+    verdict = output.enum_name(decision, "verdict").upper()
+    if decision.HasField("hold_until"):
+        verdict += f" until {output.instant(decision.hold_until)}"
+    return (
+        output.instant(decision.decide_time),
+        decision.source_name,
+        decision.step_id,
+        output.enum_name(decision, "channel"),
+        decision.topic,
+        verdict,
+        because(decision),
+    )
+
+
+def because(decision: Decision) -> str:
+    """The rules that stood against it; all of them, when none did."""
+    against = [rule for rule in decision.rules if output.enum_name(rule, "verdict") != "send"]
+    return "; ".join(f"{rule.rule} ({rule.input})" if rule.input else rule.rule for rule in against or decision.rules)
