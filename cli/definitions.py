@@ -1,7 +1,7 @@
 """From YAML to protobuf's JSON mapping of a message, guided by its descriptor; every problem found, not the first.
 
-Beyond what protobuf's own parser takes: durations as people write them. Less than it takes: what is text in the contract
-must be text in the file, so that an article number isn't silently made a number.
+Beyond what protobuf's own parser takes: durations as people write them. Less than it takes: what is text in the
+contract must be text in the file, so that an article number isn't silently made a number.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ _NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
 
 
 class Reader:
-    """Reads one definition. `problems` is what was wrong; `places` is where each field stands, `(path as written, line)`
-    by its path in the names of the contract."""
+    """Reads one definition. `problems` is what was wrong; `places` is where each field stands, `(path as written,
+    line)` by its path in the names of the contract."""
 
     def __init__(self, file: str) -> None:
         self.problems: list[Problem] = []

@@ -6,17 +6,16 @@ Pure: text in, publishable requests and problems out. All problems are found, so
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import yaml
 from google.protobuf.json_format import ParseDict, ParseError
 from google.protobuf.message import Message
-from protovalidate import Validator
 
 from cli import source
 from cli.definitions import Reader
 from cli.kinds import BY_NAME, KINDS, Kind
+from cli.schema import Schema
 from cli.source import Node, Problem
 
 _FIELDS = ("kind", "id", "workspace", "spec")
@@ -35,7 +34,7 @@ class Document:
     places: dict[str, tuple[str, int]] = field(repr=False)
     """Where the fields stand, `(path as written, line)`, by their path in the request."""
 
-    def problem(self, path: str, message: str) -> Problem:
+    def problem(self, path: str, message: str, fix: str = "") -> Problem:
         """Something wrong with a field of the request, as the schema or a service names it."""
         known = path
         while known and known not in self.places:
@@ -43,7 +42,7 @@ class Document:
         written, line = self.places.get(known, ("", self.line))
         missing = path[len(known) :].lstrip(".")
         shown = f"{written}.{missing}" if written and missing and missing[0] != "[" else f"{written}{missing}"
-        return Problem(self.file, line, shown, message)
+        return Problem(self.file, line, shown, message, fix)
 
 
 class Parser:
@@ -55,7 +54,7 @@ class Parser:
         self.problems: list[Problem] = []
         self._workspace = workspace
         self._seen: dict[tuple[str, str, str], Document] = {}
-        self._validator = Validator()
+        self._schema = Schema()
 
     def read(self, file: str, text: str) -> None:
         before = len(self.documents) + len(self.problems)
@@ -110,8 +109,7 @@ class Parser:
             return [document.problem(document.kind.body, str(error))]
         body.SetInParent()
         problems = [
-            document.problem(_path(found.proto.field.elements), found.proto.message)
-            for found in self._validator.collect_violations(document.request)
+            document.problem(path, message, fix) for path, message, fix in self._schema.violations(document.request)
         ]
         key = (document.kind.name, document.workspace, document.id)
         earlier = self._seen.setdefault(key, document)
@@ -168,13 +166,3 @@ def _text(file: str, line: int, name: str, found: dict[str, Node], problems: lis
 
 def _kinds() -> str:
     return ", ".join(BY_NAME)
-
-
-def _path(elements: Iterable[object]) -> str:
-    parts = []
-    for element in elements:
-        which = element.WhichOneof("subscript")  # type: ignore[attr-defined]
-        value = getattr(element, which) if which else None
-        quoted = f'"{value}"' if isinstance(value, str) else value
-        parts.append(element.field_name + (f"[{quoted}]" if which else ""))  # type: ignore[attr-defined]
-    return ".".join(parts)

@@ -86,7 +86,9 @@ _SHARED = (
         "workspace",
         inspect.Parameter.KEYWORD_ONLY,
         default="main",
-        annotation=Annotated[str, typer.Option("--workspace", "-w", envvar="CAMINO_WORKSPACE", help="Whose.")],
+        annotation=Annotated[
+            str, typer.Option("--workspace", "-w", envvar="CAMINO_WORKSPACE", help="Whose things they are.")
+        ],
     ),
     *(_option(service) for service in SERVICES),
 )

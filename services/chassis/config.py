@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 from pathlib import Path
 from typing import Literal, Self, TypeVar
@@ -65,5 +66,10 @@ def load(kind: type[Config]) -> Config:
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
             variable = name if name.isupper() else f"CAMINO_{name.upper()}"
-            problems.append(f"  {variable}: {problem['msg']} (got {problem['input']!r})")
+            problems.append(f"  {variable}: {problem['msg']} (got {_shown(problem['input'])})")
         raise ConfigError("the configuration has problems:\n" + "\n".join(problems)) from None
+
+
+def _shown(value: object) -> str:
+    """A setting's value, without the user and password of an address."""
+    return re.sub(r"://[^@\s]*@", "://***@", repr(value))

@@ -83,6 +83,7 @@ class Due:
         held = self._held()
         for partition in self._next.keys() - set(held):
             del self._next[partition]
+        self._skipped = {id_: until for id_, until in self._skipped.items() if until > now}
         due: list[Document] = []
         for partition in sorted(held):
             room = self._limit - len(due)
@@ -98,7 +99,10 @@ class Due:
         # Set before the read, so that a hint given while it goes on is not lost.
         self._next[partition] = come + _LOOK_AHEAD
         try:
-            page = await self._collection.query(self._index, partition, below=come + _LOOK_AHEAD, limit=room)
+            # Room for those that are skipped, so that they never hide the ones behind them.
+            page = await self._collection.query(
+                self._index, partition, below=come + _LOOK_AHEAD, limit=room + len(self._skipped)
+            )
         except BaseException:
             self._next.pop(partition, None)
             raise
@@ -109,10 +113,9 @@ class Due:
             self._next[partition] = now
         elif new:
             self._next[partition] = min(self._next[partition], now + _LOOK_AHEAD)
-        return ready
+        return [document for document in ready if document.id not in self._skipped]
 
     async def _give(self, due: list[Document], now: Instant) -> None:
-        due = [document for document in due if self._skipped.get(document.id, 0) <= now]
         if not due:
             return
         try:

@@ -24,8 +24,8 @@ class Pull:
     """Keeps up to `window` messages of a durable requested or waiting in `into`, and sets `arrived` when one comes.
 
     nats-py's own `fetch` waits for a full batch or its time-out, and costs a round trip each time. Here one request
-    stands at the server and is renewed when half of it is used up, when it ends, and when the server has not been heard
-    of for two heartbeats (JetStream's pull consumers, ADR-37 "Simplified JetStream API", describe the same).
+    stands at the server and is renewed when half of it is used up, when it ends, when the connection is a new one, and
+    when the server has not been heard of for two heartbeats (JetStream's pull consumers, ADR-37 "Simplified JetStream API", describe the same).
     """
 
     def __init__(
@@ -38,6 +38,7 @@ class Pull:
         self._arrived = arrived
         self._window = window
         self._requested = 0
+        self._connection = 0
         self._heard = 0.0
         self._inbox = ""
         self._subscription: Subscription | None = None
@@ -57,8 +58,10 @@ class Pull:
     async def renew(self) -> None:
         """Request what fits into the window. Called after messages were taken out of `into`, and now and then."""
         now = asyncio.get_running_loop().time()
-        if self._requested and now - self._heard > 2 * _HEARTBEAT_S:
-            self._requested = 0
+        connection = self._broker.client.stats["reconnects"]
+        if connection != self._connection or now - self._heard > 2 * _HEARTBEAT_S:
+            # A server forgets the requests of a connection that is gone.
+            self._connection, self._requested = connection, 0
         room = self._window - self._requested - len(self._into)
         if room < self._window // 2 or not self._broker.connected:
             return
@@ -83,4 +86,6 @@ class Pull:
         description = message.headers.get("Description", "")
         if status == "409" and "Consumer Deleted" in description:
             raise BrokerUnavailable(f"the consumer {self._durable} was deleted; run migrate")
-        await self.renew()
+        if status == "408":
+            await self.renew()
+        # The others come at once, again and again, while what they tell of lasts: the next look renews.
