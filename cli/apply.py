@@ -59,14 +59,14 @@ def _read(parser: Parser, path: Path) -> None:
         paths = sorted(found for found in path.iterdir() if found.suffix in _SUFFIXES)
         if not paths:
             fix = "name a file, or a directory with *.yaml in it"
-            parser.problems.append(Problem(str(path), 1, "", "holds no YAML file", fix))
+            parser.problems.append(Problem(str(path), 0, "", "holds no YAML file", fix))
     for each in paths:
         try:
             text = each.read_text(encoding="utf-8")
         except OSError as error:
-            parser.problems.append(Problem(str(each), 1, "", f"can't be read: {error.strerror}", "name another file"))
+            parser.problems.append(Problem(str(each), 0, "", f"can't be read: {error.strerror}", "name another file"))
         except UnicodeDecodeError:
-            parser.problems.append(Problem(str(each), 1, "", "isn't UTF-8", "save it as UTF-8"))
+            parser.problems.append(Problem(str(each), 0, "", "isn't UTF-8", "save it as UTF-8"))
         else:
             parser.read(str(each), text)
 

@@ -100,7 +100,7 @@ class Reader:
             return None
         entry = field.message_type.fields_by_name["value"]
         return {
-            key.value: self._one(entry, value, f'{path}["{key.value}"]', f"{written}.{key.value}", depth)
+            str(key.value): self._one(entry, value, f'{path}["{key.value}"]', f"{written}.{key.value}", depth)
             for key, value in node.value
         }
 

@@ -80,7 +80,11 @@ class Parser:
         line = source.line_of(node)
         kind = _kind(file, line, found, problems)
         id_ = _text(file, line, "id", found, problems, "give it an id, such as id: thank-you")
-        workspace = _text(file, line, "workspace", found, problems, "") if "workspace" in found else self._workspace
+        workspace = (
+            _text(file, line, "workspace", found, problems, "name it, or leave it out")
+            if "workspace" in found
+            else self._workspace
+        )
         if "spec" not in found:
             problems.append(Problem(file, line, "spec", "is missing", "say what it is in spec:"))
         if kind is None or "spec" not in found:

@@ -19,7 +19,7 @@ class Failure:
     """(field, what is wrong with it)."""
 
     def __str__(self) -> str:
-        words = f"{self.status} ({self.reason})" if self.reason else self.status
+        words = f"{self.status} ({self.reason})" if self.reason not in ("", self.status) else self.status
         if self.fields:
             return f"{words}: " + "; ".join(f"{name}: {text}" if name else text for name, text in self.fields)
         return f"{words}: {self.message}" if self.message else words

@@ -57,6 +57,9 @@ def _profile(targets: Targets, id_: str, identity: str, form: Format) -> None:
         profile_view.show(person)
     else:
         output.dump(profile_view.plain(person), form)
+    if person.trouble:
+        output.complain(person.trouble)
+        raise typer.Exit(1)
 
 
 def _row(kind: Kind, item: Message) -> tuple[object, ...]:

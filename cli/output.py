@@ -27,12 +27,19 @@ class Format(StrEnum):
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
     """What is in the cells is shown as it is: never as markup."""
-    shown = Table(title=Text(title) if title else None, title_justify="left")
+    console = _console()
+    rows = list(rows)
+    if not rows:
+        console.print(Text(f"{title}: none" if title else "none"))
+        return
+    if title:
+        console.print(Text(title))
+    shown = Table()
     for column in columns:
         shown.add_column(column, overflow="fold")
     for row in rows:
         shown.add_row(*(Text(str(cell)) for cell in row))
-    _console().print(shown)
+    console.print(shown)
 
 
 def say(text: str) -> None:

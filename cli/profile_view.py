@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import grpc
 from camino.orchestrator.v1.decision_pb2 import Decision
 from camino.orchestrator.v1.decision_service_pb2 import ListDecisionsRequest
 from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
@@ -12,7 +13,7 @@ from camino.profile.v1.profile_pb2 import Event, Profile
 from camino.profile.v1.profile_service_pb2 import GetProfileRequest, ListEventsRequest
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
 
-from cli import output, values
+from cli import failures, output, values
 from cli.targets import Targets
 
 _LAST = 10
@@ -23,6 +24,8 @@ class Person:
     profile: Profile
     events: list[Event]
     decisions: list[Decision]
+    trouble: str
+    """Why the decisions aren't known, when they aren't: the profile is shown all the same."""
 
 
 def find(targets: Targets, profile_id: str, identity: str) -> Person:
@@ -36,8 +39,14 @@ def find(targets: Targets, profile_id: str, identity: str) -> Person:
     profile = profiles.GetProfile(request).profile
     which = {"workspace_id": targets.workspace, "profile_id": profile.profile_id, "page_size": _LAST}
     events = profiles.ListEvents(ListEventsRequest(**which)).events
-    decisions = DecisionServiceStub(targets.channel("orchestrator")).ListDecisions(ListDecisionsRequest(**which))
-    return Person(profile, list(events), list(decisions.decisions))
+    decisions: list[Decision] = []
+    trouble = ""
+    try:
+        stub = DecisionServiceStub(targets.channel("orchestrator"))
+        decisions += stub.ListDecisions(ListDecisionsRequest(**which)).decisions
+    except grpc.RpcError as error:
+        trouble = f"decisions are not known: {failures.line(error)}"
+    return Person(profile, list(events), decisions, trouble)
 
 
 def plain(person: Person) -> dict[str, Any]:
@@ -53,8 +62,8 @@ def show(person: Person) -> None:
     facts = [
         ("profile", profile.profile_id),
         *(("identity", f"{identity.namespace}:{identity.value}") for identity in profile.identities),
-        ("time zone", profile.time_zone),
-        ("locale", profile.locale),
+        ("time zone", profile.time_zone or "unknown"),
+        ("locale", profile.locale or "unknown"),
         ("revision", profile.revision),
         ("since", output.instant(profile.create_time)),
     ]
@@ -62,6 +71,8 @@ def show(person: Person) -> None:
     output.table("attributes", ("name", "value", "observed"), _attributes(profile))
     output.table("consents", ("channel", "topic", "state", "changed", "source"), _consents(profile))
     output.table(f"last {_LAST} events", ("at", "type", "event id", "properties"), map(_event, person.events))
+    if person.trouble:
+        return
     output.table(
         f"last {_LAST} decisions: why they did, or didn't, get it",
         ("at", "from", "step", "channel", "topic", "verdict", "because"),

@@ -5,12 +5,13 @@ from __future__ import annotations
 import uuid
 from typing import Annotated
 
+import grpc
 import typer
 from camino.errors.v1.reason_pb2 import Reason
 from camino.profile.v1 import profile_service_pb2 as wire
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
 
-from cli import output, values
+from cli import failures, output, values
 from cli.targets import Targets
 
 
@@ -34,7 +35,11 @@ def send_event(
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
     request = wire.IngestEventsRequest(workspace_id=targets.workspace, events=[event])
-    result = ProfileServiceStub(targets.channel("profile")).IngestEvents(request).results[0]
+    try:
+        result = ProfileServiceStub(targets.channel("profile")).IngestEvents(request).results[0]
+    except grpc.RpcError as error:
+        output.complain(f"{failures.line(error)}; repeat it with --id {event.event_id}: it can't count twice")
+        raise typer.Exit(1) from None
     if result.outcome in (wire.ITEM_OUTCOME_OK, wire.ITEM_OUTCOME_DUPLICATE):
         outcome = wire.ItemOutcome.Name(result.outcome).removeprefix("ITEM_OUTCOME_")
         output.say(f"{outcome} event {event.event_id} of profile {result.profile_id}")
@@ -45,5 +50,5 @@ def send_event(
 
 def refusal(error: wire.ItemError) -> str:
     reason = Reason.Name(error.reason) if error.reason in Reason.values() else str(error.reason)
-    where = f"{error.field}: " if error.field else ""
+    where = f"{error.field}: " if error.field and not error.message.startswith(f"{error.field}:") else ""
     return f"refused ({reason.removeprefix('REASON_')}): {where}{error.message}"

@@ -26,13 +26,15 @@ class Problem:
 
     file: str
     line: int
+    """From 1; 0 when it's the file as a whole."""
     path: str
     message: str
     fix: str = ""
 
     def __str__(self) -> str:
-        where = f"{self.file}:{self.line}: " + (f"{self.path}: " if self.path else "")
-        return where + self.message + (f"; {self.fix}" if self.fix else "")
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        what = f"{self.path}: {self.message}" if self.path else self.message
+        return f"{where}: {what}" + (f"; {self.fix}" if self.fix else "")
 
 
 def documents(text: str) -> Iterator[Node]:

@@ -69,7 +69,7 @@ def play(console: Console, directory: Path) -> None:
             customers = cohort.load(datetime.now(UTC).date())
             story = Story(Api(stack), customers, mails, console)
 
-            console.rule("1. Real people: every tenth CDNOW customer, shifted so that their last day is today")
+            console.rule("1. Real people: every tenth CDNOW customer")
             story.load()
 
             console.rule("2. Segments, kept true by every event and by time itself")

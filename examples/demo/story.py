@@ -112,13 +112,14 @@ class Story:
     def watch(self, campaign_id: str, until: float = 1.0) -> campaign_pb2.Campaign:
         """Show a campaign's progress until this part of it has ended, or all is done."""
         with _progress(self._console) as progress:
-            task = progress.add_task("mails accepted", total=None)
+            task = progress.add_task("people done", total=None)
             began, before, shown = time.monotonic(), -1, -1
             while True:
                 campaign = self._api.campaign(campaign_id)
                 occurrence = campaign.occurrence
                 sent = occurrence.ended.get("sent", 0)
-                progress.update(task, completed=sent, total=occurrence.owed if occurrence.audience_frozen else None)
+                ended = sum(occurrence.ended.values()) + sum(occurrence.dropped.values())
+                progress.update(task, completed=ended, total=occurrence.total or None)
                 if sent != shown:
                     shown, before = sent, time.monotonic()
                 done = campaign.state == campaign_pb2.CAMPAIGN_STATE_COMPLETED
@@ -138,8 +139,9 @@ class Story:
             self._api.resolve(message.send_id, sent=message.send_id in arrived)
         if parked:
             self._console.print(
-                f"{len(parked)} messages were with the SMTP server when the process died. Camino doesn't guess: it parked them as UNKNOWN. "
-                f"The inbox has {sent} of them (resolved as sent); the other {len(parked) - sent} were sent again."
+                f"{len(parked)} messages were with the SMTP server when the process died. Camino doesn't guess: it "
+                f"parked them as UNKNOWN. The inbox has {sent} of them (resolved as sent); the other "
+                f"{len(parked) - sent} were sent again."
             )
         return len(parked)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any
 
 import grpc
@@ -14,13 +14,17 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from services.chassis.errors import CaminoError, Status
+from services.chassis.errors import CaminoError, Status, Violation
 from services.chassis.redaction import redacted
 from services.chassis.validation import RequestValidator
 
 log = structlog.get_logger()
 
 DOMAIN = "camino"
+
+# An error travels in headers, of which clients take 8 KiB in all.
+_MESSAGE_BYTES = 1024
+_VIOLATIONS_BYTES = 2048
 _LONGEST_CALL_S = 60.0
 
 
@@ -83,7 +87,7 @@ class Boundary(grpc.aio.ServerInterceptor):
                     "call failed",
                     method=name,
                     reason=known.reason,
-                    error=known.message,
+                    error=_cut(known.message),
                     request=redacted(request) if known.status is Status.INTERNAL else None,
                     exc_info=error if known.status is Status.INTERNAL else None,
                 )
@@ -108,7 +112,8 @@ def as_camino_error(error: Exception) -> CaminoError:
 
 
 def rpc_status(error: CaminoError) -> status_pb2.Status:
-    """The error as google.rpc.Status with ErrorInfo and, for bad requests, BadRequest (AIP-193)."""
+    """The error as google.rpc.Status with ErrorInfo and, for bad requests, BadRequest (AIP-193): the first violations,
+    as many as fit."""
     code = grpc.StatusCode[error.status.value].value[0]
     details: list[Message] = [
         error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
@@ -120,11 +125,11 @@ def rpc_status(error: CaminoError) -> status_pb2.Status:
                     error_details_pb2.BadRequest.FieldViolation(
                         field=v.field, description=v.message, reason=error.reason
                     )
-                    for v in error.violations
+                    for v in _first(error.violations)
                 ]
             )
         )
-    status = status_pb2.Status(code=code, message=error.message)
+    status = status_pb2.Status(code=code, message=_cut(error.message))
     for detail in details:
         packed = any_pb2.Any()
         packed.Pack(detail)
@@ -132,10 +137,23 @@ def rpc_status(error: CaminoError) -> status_pb2.Status:
     return status
 
 
+def _cut(message: str) -> str:
+    return message.encode()[:_MESSAGE_BYTES].decode(errors="ignore")
+
+
+def _first(violations: Iterable[Violation]) -> Iterator[Violation]:
+    room = _VIOLATIONS_BYTES
+    for violation in violations:
+        room -= len(violation.field.encode()) + len(violation.message.encode()) + 32
+        if room < 0:
+            return
+        yield violation
+
+
 async def abort(context: grpc.aio.ServicerContext, error: CaminoError) -> None:
     status: Any = rpc_status(error)
     await context.abort(
         grpc.StatusCode[error.status.value],
-        error.message[:1024],
+        _cut(error.message),
         trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
     )

@@ -25,7 +25,8 @@ class Pull:
 
     nats-py's own `fetch` waits for a full batch or its time-out, and costs a round trip each time. Here one request
     stands at the server and is renewed when half of it is used up, when it ends, when the connection is a new one, and
-    when the server has not been heard of for two heartbeats (JetStream's pull consumers, ADR-37 "Simplified JetStream API", describe the same).
+    when the server has not been heard of for two heartbeats (JetStream's pull consumers, ADR-37 "Simplified JetStream
+    API", describe the same).
     """
 
     def __init__(

@@ -315,8 +315,7 @@ def _fields(connection: sqlite3.Connection) -> dict[str, tuple[str, ...]]:
 
 
 def _touch(connection: sqlite3.Connection) -> None:
-    """Take some pages and give them back: this fails when there is no room for new documents, not only when nothing can be
-    written at all."""
+    """Take some pages and give them back: so this fails already when there is no room for new documents."""
     connection.execute("CREATE TABLE IF NOT EXISTS camino_room (room BLOB)")
     connection.execute("INSERT INTO camino_room VALUES (zeroblob(16384))")
     connection.execute("DELETE FROM camino_room")

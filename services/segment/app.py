@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from camino.profile.v1 import profile_events_pb2
-from camino.segment.v1 import segment_events_pb2
+from camino.profile.v1.profile_events_pb2 import ProfileChanged
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
 
 from services.chassis import ops
 from services.chassis.app import App, Footing, stand_on
@@ -18,93 +18,70 @@ from services.chassis.documents import Document
 from services.chassis.due import Due
 from services.chassis.pump import Pump
 from services.segment import service
+from services.segment.intake import Intake
+from services.segment.outbox import Outbox
+from services.segment.profiles import Profiles
 from services.segment.recompute import Recompute
-from services.segment.registry import EVERY, Registry
-from services.segment.relay import Relay
+from services.segment.registry import Registry
 from services.segment.store import SCHEMAS, SWEEP_AFTER, Store
-from services.segment.streaming import Streaming
+from services.segment.timers import Timers
 
 
 class SegmentConfig(ServiceConfig):
     """The segment service needs no settings of its own."""
 
 
-def _changes(config: SegmentConfig) -> ConsumerSpec:
-    return ConsumerSpec("segment-changes", "CAMINO_PROFILE", profile_events_pb2.ProfileChanged, config.partitions)
+def changes(config: SegmentConfig) -> ConsumerSpec:
+    """One durable for each partition, because order matters per profile."""
+    return ConsumerSpec("segment-changes", "CAMINO_PROFILE", ProfileChanged, partitions=config.partitions)
 
 
 def footing(config: SegmentConfig) -> Footing:
-    transitions = StreamSpec("CAMINO_SEGMENT", (segment_events_pb2.MembershipChanged,), "log", max_age_s=7 * 24 * 3600)
-    return Footing("segment", SCHEMAS, streams=(transitions,), consumers=(_changes(config),))
+    memberships = StreamSpec("CAMINO_SEGMENT", (MembershipChanged,), "log", max_age_s=7 * 24 * 3600)
+    return Footing("segment", SCHEMAS, streams=(memberships,), consumers=(changes(config),))
 
 
 @asynccontextmanager
 async def build(config: SegmentConfig, clock: Clock) -> AsyncIterator[App]:
     async with stand_on(footing(config), config, clock) as resources:
         store = Store.of(resources.database)
-        registry = Registry(store, clock)
-        await registry.refresh()
-        relay = Relay(store, resources.publisher)
-        transitions: Pump[Document] = Pump("transitions", relay.deliver)
         held = resources.leases.held
-
-        # What wakes profiles is told of new instants by what writes them, and the other way round: so the hints come
-        # first.
-        hints: dict[str, Due] = {}
-        streaming = Streaming(
-            store,
-            registry,
-            clock,
-            config.partitions,
-            relay=transitions.offer,
-            hint=lambda partition, at: hints["time"].hint(partition, at),
-        )
-        recompute = Recompute(
-            store,
-            registry,
-            streaming,
-            clock,
-            hint=lambda partition, at: hints["recompute"].hint(partition, at),
-        )
-        hints["time"] = Due("time", store.facts, "wake", "wake_at", held=held, clock=clock, act=streaming.woken)
-        hints["recompute"] = Due(
-            "recompute", store.segments, "compute", "compute_at", held=held, clock=clock, act=recompute.woken, limit=4
-        )
+        registry = Registry(store, clock)
+        profiles = Profiles(store, registry, clock, config.partitions)
+        outbox = Outbox(store, resources.publisher)
+        pump: Pump[Document] = Pump("transitions", outbox.deliver)
         sweep = Due(
             "transition-sweep",
             store.facts,
-            "relay",
-            "relay_at",
+            "outbox",
+            "outbox_at",
             held=held,
             clock=clock,
-            act=relay.deliver,
+            act=outbox.deliver,
             eager=SWEEP_AFTER,
         )
-        servicer = service.SegmentServicer(
-            store,
-            registry,
-            clock,
-            config.partitions,
-            # An embedded store has one replica, which knows at once.
-            start_after=2 * EVERY if config.mongodb_uri else 0,
-            hint=hints["recompute"].hint,
+        timers = Due(
+            "membership-timers",
+            store.facts,
+            "wake",
+            "wake_at",
+            held=held,
+            clock=clock,
+            act=Timers(profiles, pump.offer).fire,
         )
+        profiles.hint = timers.hint
+        recompute = Recompute(store, registry, profiles, outbox, clock, config.partitions, held)
+        consumer = BatchConsumer(
+            resources.broker,
+            changes(config),
+            ProfileChanged,
+            Intake(profiles, pump.offer).handle,
+            resources.dead_letters,
+            held=held,
+        )
+        servicer = service.SegmentServicer(store, registry, clock, config.partitions, recompute.hint)
         yield App(
             mounted=[service.mounted(servicer), ops.mounted(resources.dead_letters)],
-            loops=[
-                BatchConsumer(
-                    resources.broker,
-                    _changes(config),
-                    profile_events_pb2.ProfileChanged,
-                    streaming.changed,
-                    resources.dead_letters,
-                    held=held,
-                ),
-                *hints.values(),
-                transitions,
-                sweep,
-                registry,
-                resources.leases,
-            ],
+            loops=[consumer, timers, recompute, registry, pump, sweep, resources.leases],
             probes=resources.probes(),
         )

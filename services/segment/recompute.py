@@ -1,58 +1,124 @@
-"""A newly published version, evaluated over everyone: in pages, resumable, in the background."""
+"""After a publication: evaluate every profile by the new version, in the background."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
-from camino.segment.v1 import segment_pb2
-
-from services.chassis.clock import Clock
-from services.chassis.documents import Document
+from services.chassis.clock import SECOND, Clock, Instant
+from services.chassis.documents import Document, change
+from services.chassis.due import Due
 from services.segment import convert
-from services.segment.convert import Body
+from services.segment.outbox import Outbox
+from services.segment.profiles import Profiles
 from services.segment.registry import Registry
-from services.segment.store import Store
-from services.segment.streaming import Streaming
+from services.segment.store import SWEEP_AFTER, Store
 
-_PAGE = 500
-_PAGES_PER_STEP = 10
+_SETTLE = 30 * SECOND
 
 
 class Recompute:
-    """Moves computations along, some pages each time they wake. The cursor is kept with the segment, so that another
-    process goes on where one died.
+    """A loop that acts on catalogues whose `compute_at` has come.
 
-    Profiles that change meanwhile are evaluated by the new version as they stream in, and found to be up to date when
-    their page comes.
+    Which profiles are left is not a cursor but an index: those whose edition is below the catalogue's. So a crash
+    anywhere leaves nothing to repeat and nothing out, progress is a count, and one pass serves all that was published.
     """
 
+    name = "recompute"
+
     def __init__(
-        self, store: Store, registry: Registry, streaming: Streaming, clock: Clock, hint: Callable[[int, int], None]
+        self,
+        store: Store,
+        registry: Registry,
+        profiles: Profiles,
+        outbox: Outbox,
+        clock: Clock,
+        partitions: int,
+        held: Callable[[], Iterable[int]],
+        *,
+        page: int = 500,
     ) -> None:
         self._store = store
         self._registry = registry
-        self._streaming = streaming
+        self._profiles = profiles
+        self._outbox = outbox
         self._clock = clock
-        self._hint = hint
+        self._partitions = partitions
+        self._page = page
+        self._stopped = False
+        self._due = Due(
+            self.name,
+            store.catalogues,
+            "compute",
+            "compute_at",
+            held=held,
+            clock=clock,
+            act=self.act,
+            limit=10,
+        )
 
-    async def woken(self, due: list[Document]) -> None:
-        for document in due:
-            await self._step(document)
+    def hint(self, partition: int, at: Instant) -> None:
+        """Say that a catalogue of this partition is due at `at`."""
+        self._due.hint(partition, at)
 
-    async def _step(self, document: Document) -> None:
-        self._registry.learn(document)
-        workspace_id = document.id.partition("/")[0]
-        segment = convert.compiled(document.id.partition("/")[2], document.body)
-        body: Body = dict(document.body)
-        for _ in range(_PAGES_PER_STEP):
-            page = await self._store.facts.scan(prefix=f"{workspace_id}/", after=body["cursor"], limit=_PAGE)
-            await self._streaming.recompute(segment, page.documents)
-            body["computed"] += len(page.documents)
-            body["cursor"] = page.next
-            if not page.next:
-                body.update(state=segment_pb2.SEGMENT_STATE_READY, compute_at=None, updated=self._clock.now())
-                break
-        # If a newer version was published meanwhile, that one's computation holds.
-        outcome = await self._store.segments.put([Document(document.id, body, document.rev)])
-        if outcome.saved and body["compute_at"] is not None:
-            self._hint(body["partition"], self._clock.now())
+    def stop(self) -> None:
+        """End after the page in hand; what is left stays due."""
+        self._stopped = True
+        self._due.stop()
+
+    async def run(self) -> None:
+        await self._due.run()
+
+    async def act(self, documents: list[Document]) -> None:
+        for document in documents:
+            await self._compute(document.id)
+
+    async def _compute(self, workspace_id: str) -> None:
+        edition = (await self._registry.refresh(workspace_id)).edition
+        while await self.step(workspace_id, edition):
+            if self._stopped:
+                return
+        await self._publish_rest(workspace_id)
+        now = self._clock.now()
+
+        def computed(_id: str, document: Document | None) -> dict[str, Any] | None:
+            if document is None:
+                return None
+            catalogue = convert.catalogue_of(document.body).with_computed(edition)
+            body = {**document.body, **convert.catalogue_body(catalogue, now)}
+            if catalogue.edition == edition:
+                if body.pop("checked", None) == edition:
+                    del body["compute_at"]
+                else:
+                    # A replica that hadn't heard of the edition may have been writing a new profile meanwhile.
+                    body.update(checked=edition, compute_at=now + _SETTLE)
+            return body
+
+        written = await change(self._store.catalogues, [workspace_id], computed)
+        for document in written.values():
+            await self._registry.adopt(document)
+
+    async def step(self, workspace_id: str, edition: int) -> bool:
+        """Evaluate one page of the profiles that are behind an edition, and publish what follows. Whether there may be
+        more."""
+        page = await self._store.facts.query("by_edition", workspace_id, below=edition, limit=self._page)
+        known = {document.id: document for document in page.documents}
+        await self._outbox.deliver(await self._profiles.record(known, known=known))
+        return bool(page.next)
+
+    async def _publish_rest(self, workspace_id: str) -> None:
+        """Publish what others, or we before a crash, evaluated and haven't published: who reads that a segment is
+        ready will read its members next."""
+        written_until_now = self._clock.now() + SWEEP_AFTER + 1
+        for partition in range(self._partitions):
+            after = ""
+            while True:
+                page = await self._store.facts.query(
+                    "outbox", partition, below=written_until_now, limit=self._page, after=after
+                )
+                await self._outbox.deliver(
+                    [document for document in page.documents if document.body["workspace"] == workspace_id]
+                )
+                after = page.next
+                if not after:
+                    break

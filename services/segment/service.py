@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from hashlib import sha256
 from typing import Any
 
 from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
 
-from services.chassis.clock import Clock
-from services.chassis.documents import Document
-from services.chassis.errors import EtagMismatch, NotFound
+from services.chassis import engine
+from services.chassis.clock import Clock, Instant
+from services.chassis.documents import Document, change
+from services.chassis.errors import NotFound
 from services.chassis.ids import partition_of
 from services.chassis.server import Mounted
 from services.segment import convert
-from services.segment.convert import Body
+from services.segment.catalogue import Head
 from services.segment.registry import Registry
+from services.segment.rules import Published
 from services.segment.store import Store
 
 
 class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type: ignore[misc]
-    """`start_after` is how long other replicas may take to know a new version: only then is it computed over those who
-    don't stream in."""
+    """`computing` is told of a workspace's partition and the instant from which there is something to compute."""
 
     def __init__(
         self,
@@ -29,108 +29,109 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         registry: Registry,
         clock: Clock,
         partitions: int,
-        *,
-        start_after: int,
-        hint: Callable[[int, int], None],
+        computing: Callable[[int, Instant], None],
     ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._partitions = partitions
-        self._start_after = start_after
-        self._hint = hint
+        self._computing = computing
 
     async def PublishSegment(self, request: Any, context: object) -> segment_service_pb2.PublishSegmentResponse:
         convert.definition_of(request.definition)
-        key = f"{request.workspace_id}/{request.segment_id}"
-        definition = request.definition.SerializeToString(deterministic=True)
-        etag = sha256(definition).hexdigest()[:16]
-        found = (await self._store.segments.get([key])).get(key)
-        if request.etag and request.etag != (found.body["etag"] if found else ""):
-            raise EtagMismatch(found.body["etag"] if found else "")
-        if found and found.body["etag"] == etag:
-            return segment_service_pb2.PublishSegmentResponse(segment=await self._wire(found))
+        workspace_id, segment_id = request.workspace_id, request.segment_id
+        data, etag = convert.serialized(request.definition)
+        # Filed before it serves, so that a catalogue never names what isn't there.
+        key = convert.definition_key(workspace_id, segment_id, etag)
+        await self._store.definitions.put([Document(key, {"definition": data})])
         now = self._clock.now()
-        body: Body = {
-            "workspace": request.workspace_id,
-            "all": 1,
-            "partition": partition_of(key, self._partitions),
-            "definition": definition,
-            "version": found.body["version"] + 1 if found else 1,
-            "state": segment_pb2.SEGMENT_STATE_COMPUTING,
-            "etag": etag,
-            "created": found.body["created"] if found else now,
-            "updated": now,
-            "compute_at": now + self._start_after,
-            "cursor": "",
-            "computed": 0,
-        }
-        document = Document(key, body, found.rev if found else 0)
-        if not (await self._store.segments.put([document])).saved:
-            return await self.PublishSegment(request, context)
-        self._registry.learn(document)
-        self._hint(body["partition"], body["compute_at"])
-        return segment_service_pb2.PublishSegmentResponse(segment=await self._wire(document))
+        partition = partition_of(workspace_id, self._partitions)
+
+        def publish(_id: str, document: Document | None) -> dict[str, Any] | None:
+            before = convert.catalogue_of(document.body if document else None)
+            after = before.with_published(segment_id, etag, request.etag, now)
+            if after is before:
+                return None
+            return {**convert.catalogue_body(after, now), "partition": partition, "compute_at": now}
+
+        written = (await change(self._store.catalogues, [workspace_id], publish))[workspace_id]
+        await self._registry.adopt(written)
+        self._computing(partition, now)
+        head = convert.catalogue_of(written.body).heads[segment_id]
+        return segment_service_pb2.PublishSegmentResponse(segment=await self._segment(workspace_id, segment_id, head))
 
     async def GetSegment(self, request: Any, context: object) -> segment_service_pb2.GetSegmentResponse:
-        document = await self._get(request.workspace_id, request.segment_id)
-        return segment_service_pb2.GetSegmentResponse(segment=await self._wire(document))
+        catalogue = await self._registry.refresh(request.workspace_id)
+        head = catalogue.heads.get(request.segment_id)
+        if head is None:
+            raise NotFound.of("segment", request.segment_id)
+        return segment_service_pb2.GetSegmentResponse(
+            segment=await self._segment(request.workspace_id, request.segment_id, head)
+        )
 
     async def ListSegments(self, request: Any, context: object) -> segment_service_pb2.ListSegmentsResponse:
-        page = await self._store.segments.query(
-            "by_workspace", request.workspace_id, limit=request.page_size or 100, after=request.page_token
-        )
+        after = engine.last_id(request.page_token) or ""
+        size = request.page_size or 100
+        catalogue = await self._registry.refresh(request.workspace_id)
+        ids = sorted(segment_id for segment_id in catalogue.heads if segment_id > after)
         return segment_service_pb2.ListSegmentsResponse(
-            segments=[await self._wire(document) for document in page.documents], next_page_token=page.next
+            segments=[
+                await self._segment(request.workspace_id, segment_id, catalogue.heads[segment_id])
+                for segment_id in ids[:size]
+            ],
+            next_page_token=engine.id_token(ids[size - 1]) if len(ids) > size else "",
         )
 
     async def ListMembers(self, request: Any, context: object) -> segment_service_pb2.ListMembersResponse:
-        document = await self._get(request.workspace_id, request.segment_id)
+        await self._published(request.workspace_id, [request.segment_id])
         page = await self._store.memberships.query(
-            "members", document.id, limit=request.page_size or 1000, after=request.page_token
+            "members",
+            convert.member_of(request.workspace_id, request.segment_id),
+            limit=request.page_size or 1_000,
+            after=request.page_token,
         )
         return segment_service_pb2.ListMembersResponse(
-            profile_ids=[membership.body["profile"] for membership in page.documents], next_page_token=page.next
+            profile_ids=[document.id.split("/", 2)[2] for document in page.documents], next_page_token=page.next
         )
 
     async def CheckMembership(self, request: Any, context: object) -> segment_service_pb2.CheckMembershipResponse:
-        segments = self._registry.of(request.workspace_id)
-        for query in request.queries:
-            for segment_id in query.segment_ids:
-                if segment_id not in segments:
-                    await self._get(request.workspace_id, segment_id)
-                    await self._registry.refresh()
+        workspace_id = request.workspace_id
+        asked = {segment_id for query in request.queries for segment_id in query.segment_ids}
+        published = await self._published(workspace_id, asked)
+        found = await self._store.facts.get(
+            {convert.key_of(workspace_id, query.profile_id) for query in request.queries}
+        )
         now = self._clock.now()
-        keys = {f"{request.workspace_id}/{query.profile_id}" for query in request.queries}
-        stored = await self._store.facts.get(keys)
         response = segment_service_pb2.CheckMembershipResponse()
         for query in request.queries:
             answer = response.answers.add()
-            document = stored.get(f"{request.workspace_id}/{query.profile_id}")
-            if document is None:
-                answer.behind = bool(query.after_event_id)
-                continue
-            tracked = convert.tracked_of(document.body)
-            if query.after_event_id and not tracked.knows_event(query.after_event_id):
+            document = found.get(convert.key_of(workspace_id, query.profile_id))
+            if query.after_event_id and not (document and convert.knows_event(document.body, query.after_event_id)):
                 answer.behind = True
-                continue
-            facts = tracked.facts
-            answer.member_of.extend(
-                segment_id for segment_id in query.segment_ids if segments[segment_id].evaluate(facts, now).member
-            )
+            elif document:
+                facts = convert.facts_of(document.body)
+                # Where a replica's clock is ahead of ours, its answer holds already.
+                at = max(now, document.body["as_of"])
+                answer.member_of.extend(id_ for id_ in query.segment_ids if published[id_].verdict(facts, at)[0])
         return response
 
-    async def _get(self, workspace_id: str, segment_id: str) -> Document:
-        key = f"{workspace_id}/{segment_id}"
-        found = (await self._store.segments.get([key])).get(key)
-        if found is None:
-            raise NotFound.of("segment", segment_id)
-        return found
+    async def _published(self, workspace_id: str, segment_ids: Any) -> dict[str, Published]:
+        """The serving versions of segments. Raises `NotFound` for one that isn't published."""
+        await self._registry.loaded()
+        rules = self._registry.rules(workspace_id)
+        if not all(segment_id in rules.by_id for segment_id in segment_ids):
+            await self._registry.refresh(workspace_id)
+            rules = self._registry.rules(workspace_id)
+        for segment_id in segment_ids:
+            if segment_id not in rules.by_id:
+                raise NotFound.of("segment", segment_id)
+        return {segment_id: rules.by_id[segment_id] for segment_id in segment_ids}
 
-    async def _wire(self, document: Document) -> segment_pb2.Segment:
-        workspace_id, _, segment_id = document.id.partition("/")
-        members = await self._store.memberships.count("members", document.id)
-        return convert.wire_segment(workspace_id, segment_id, document.body, members)
+    async def _segment(self, workspace_id: str, segment_id: str, head: Head) -> segment_pb2.Segment:
+        members = await self._store.memberships.count("members", convert.member_of(workspace_id, segment_id))
+        computed = await self._store.facts.count("by_edition", workspace_id, at_least=head.edition)
+        definition = self._registry.definition(workspace_id, segment_id, head.etag)
+        return convert.segment(workspace_id, segment_id, head, definition, members, computed)
 
 
 def mounted(servicer: SegmentServicer) -> Mounted:

@@ -1,9 +1,13 @@
 """The segment service's collections.
 
-`segments`     `<workspace>/<segment_id>`               the published definition, and how far its computation is
-`facts`        `<workspace>/<profile_id>`               what is known of a profile, its memberships, and transitions not
-relayed yet `memberships`  `<workspace>/<segment_id>/<profile_id>`  who is, and was, in what: written from the facts
-when transitions are relayed
+`facts`        `<workspace>/<profile_id>`            a profile's facts, its memberships, and what of them is not yet
+               published: one document, because they change together.
+`memberships`  `<workspace>/<segment>/<profile_id>`  a projection of them, to list and count members by.
+`catalogues`   `<workspace>`                         which version of which segment serves.
+`definitions`  `<workspace>/<segment>/<etag>`        what a version says. Filed before it serves; never changes.
+
+The indexes over `facts` are what drives the service: `wake` are the timers, `outbox` is the outbox, `by_edition` are
+the profiles not yet evaluated by the newest definitions.
 """
 
 from __future__ import annotations
@@ -13,28 +17,31 @@ from dataclasses import dataclass
 from services.chassis.clock import SECOND
 from services.chassis.documents import Collection, Database, Index, Schema
 
-SCHEMAS = (
-    Schema(
-        "segments",
-        (
-            Index("by_workspace", ("workspace",)),
-            Index("by_update", ("all", "updated")),
-            Index("compute", ("partition", "compute_at")),
-        ),
+FACTS = Schema(
+    "facts",
+    (
+        Index("wake", ("partition", "wake_at")),
+        Index("outbox", ("partition", "outbox_at")),
+        Index("by_edition", ("workspace", "edition")),
     ),
-    Schema("facts", (Index("wake", ("partition", "wake_at")), Index("relay", ("partition", "relay_at")))),
-    Schema("memberships", (Index("members", ("member_of", "profile")),)),
 )
+MEMBERSHIPS = Schema("memberships", (Index("members", ("member_of",)),))
+CATALOGUES = Schema(
+    "catalogues", (Index("compute", ("partition", "compute_at")), Index("by_change", ("all", "changed_at")))
+)
+DEFINITIONS = Schema("definitions")
+SCHEMAS = (FACTS, MEMBERSHIPS, CATALOGUES, DEFINITIONS)
 
 SWEEP_AFTER = 10 * SECOND
-"""How long the fast path has to relay transitions before the sweep does."""
+"""How long the fast path has to publish a transition before the sweep does."""
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    segments: Collection
     facts: Collection
     memberships: Collection
+    catalogues: Collection
+    definitions: Collection
 
     @classmethod
     def of(cls, database: Database) -> Store:

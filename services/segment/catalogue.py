@@ -1,0 +1,57 @@
+"""What a workspace has published: which version of which segment serves, and which of them are computed. Pure.
+
+One catalogue is one document: every replica sees the segments of a workspace as of one edition, and a profile that was
+evaluated at an edition was evaluated by exactly these versions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from services.chassis.errors import EtagMismatch
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A segment's serving version. Its definition is filed under the etag, which is a digest of it."""
+
+    version: int
+    edition: int
+    etag: str
+    created_at: int
+    updated_at: int
+    ready: bool = False
+    """Whether every profile has been evaluated by it, and what followed from it has been published."""
+
+
+@dataclass(frozen=True, slots=True)
+class Catalogue:
+    """The serving versions by segment id. `edition` grows by one with every publication."""
+
+    edition: int = 0
+    heads: Mapping[str, Head] = field(default_factory=dict)
+
+    def with_published(self, segment_id: str, etag: str, expected_etag: str, now: int) -> Catalogue:
+        """The catalogue with a definition, known by its etag, as the segment's next version; itself when that serves
+        already, so that publishing can be repeated.
+
+        Raises `EtagMismatch` when an etag is expected and another one is current.
+        """
+        head = self.heads.get(segment_id)
+        current = head.etag if head else ""
+        if etag == current:
+            return self
+        if expected_etag and expected_etag != current:
+            raise EtagMismatch(current)
+        edition = self.edition + 1
+        version, created_at = (head.version + 1, head.created_at) if head else (1, now)
+        return Catalogue(edition, {**self.heads, segment_id: Head(version, edition, etag, created_at, now)})
+
+    def with_computed(self, edition: int) -> Catalogue:
+        """The catalogue when all profiles have been evaluated at an edition."""
+        heads = {
+            segment_id: head if head.ready or head.edition > edition else replace(head, ready=True)
+            for segment_id, head in self.heads.items()
+        }
+        return replace(self, heads=heads)

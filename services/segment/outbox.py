@@ -1,0 +1,56 @@
+"""Telling of transitions: the projection that lists members, the event for everybody else, and then the outbox is
+emptied."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
+
+from services.chassis.documents import Document, change
+from services.chassis.events import Outgoing, Publisher, subject_of
+from services.segment import convert
+from services.segment.state import Transition
+from services.segment.store import Store
+
+
+class Outbox:
+    """Delivers the transitions in profiles' outboxes. All of it may be repeated, and be done by several at once: the
+    projection takes no transition after a later one, and consumers know a transition by its sequence."""
+
+    def __init__(self, store: Store, publisher: Publisher) -> None:
+        self._store = store
+        self._publisher = publisher
+
+    async def deliver(self, documents: Iterable[Document]) -> None:
+        """Project and publish what these profiles owe; only when both are done they owe it no more."""
+        profiles = {document.id: document for document in documents}
+        projected: dict[str, tuple[str, Transition]] = {}
+        batch: list[Outgoing] = []
+        relayed: dict[str, int] = {}
+        for key, document in profiles.items():
+            workspace_id, _, profile_id = key.partition("/")
+            transitions = convert.transitions_of(document.body)
+            if not transitions:
+                continue
+            relayed[key] = transitions[-1].sequence
+            subject = subject_of(MembershipChanged, workspace_id, document.body["partition"], profile_id)
+            for transition in transitions:
+                membership = convert.membership_key(workspace_id, transition.segment_id, profile_id)
+                projected[membership] = workspace_id, transition
+                message = convert.membership_changed(workspace_id, profile_id, transition)
+                batch.append(Outgoing(subject, message, f"{key}/{transition.sequence}"))
+
+        def project(membership: str, old: Document | None) -> dict[str, Any] | None:
+            workspace_id, transition = projected[membership]
+            if old is not None and old.body["sequence"] >= transition.sequence:
+                return None
+            return convert.membership_body(workspace_id, transition)
+
+        def settle(key: str, old: Document | None) -> dict[str, Any] | None:
+            return convert.without_relayed(old.body, relayed[key]) if old else None
+
+        await change(self._store.memberships, projected, project)
+        await self._publisher.publish(batch)
+        await change(self._store.facts, relayed, settle, known={key: profiles[key] for key in relayed})

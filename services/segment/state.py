@@ -1,0 +1,193 @@
+"""What one profile's facts and memberships become as facts, time and definitions go on. Pure.
+
+Invariants, whatever comes in whatever order, and however often:
+
+- Events are a set: one that is known has no second effect. Of two states of the profile the higher revision holds.
+- Time goes first: whatever flipped by time before now is recorded at the instant it flipped, before anything else is.
+  So a late timer, or none at all, leaves the transitions that a punctual one would have left.
+- Instants of evaluation don't go back, even when the clocks of two replicas differ.
+- A profile without a row for a segment has never been a member, and won't become one by time alone.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+from services.segment.domain import Facts, History, Value
+from services.segment.evaluate import NEVER
+from services.segment.rules import Published, Rules
+
+_NEW = -1
+
+
+class Cause(IntEnum):
+    """Why a membership changed; as in the contract."""
+
+    EVENT = 1
+    PROFILE = 2
+    TIME = 3
+    EDIT = 4
+
+
+@dataclass(slots=True)
+class Membership:
+    """One profile's standing in one segment. Times are 0 when it hasn't happened; `until` says when time alone may
+    change it."""
+
+    member: bool = False
+    entered_at: int = 0
+    exited_at: int = 0
+    until: int = NEVER
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A profile entered or left a segment. `sequence` counts the profile's transitions from 1."""
+
+    sequence: int
+    segment_id: str
+    member: bool
+    effective_at: int
+    cause: Cause
+    event_id: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A fact about the profile."""
+
+    event_id: str
+    type: str
+    occurred_at: int
+    properties: dict[str, Value]
+
+
+class StaleRules(Exception):
+    """The profile has been evaluated by definitions that these rules don't have yet: get newer ones and try again."""
+
+
+@dataclass(slots=True)
+class ProfileState:
+    """All that is known of a profile, and what follows from it. Changed in place; `changed` tells whether it was."""
+
+    facts: Facts = field(default_factory=lambda: Facts({}, {}))
+    revision: int = 0
+    edition: int = _NEW
+    """The edition of the workspace's rules it was last evaluated by."""
+    as_of: int = 0
+    """The instant it was last evaluated at."""
+    sequence: int = 0
+    memberships: dict[str, Membership] = field(default_factory=dict)
+    outbox: list[Transition] = field(default_factory=list)
+    """Transitions not known to be published yet."""
+    changed: bool = False
+
+    @property
+    def wake_at(self) -> int:
+        """The earliest instant at which time alone may change a membership; NEVER if there is none."""
+        return min([membership.until for membership in self.memberships.values()], default=NEVER)
+
+    def catch_up(self, rules: Rules, now: int) -> int:
+        """Let time pass until now, then evaluate by definitions that are newer than the last evaluation.
+
+        Returns the instant to go on with: now, or a later one at which it was evaluated before. To be called before
+        anything else happens to a state. Raises `StaleRules`.
+        """
+        now = max(now, self.as_of)
+        if self.edition == _NEW:
+            return now
+        edited: list[Published] = []
+        if self.edition != rules.edition:
+            if self.edition > rules.edition:
+                raise StaleRules
+            edited = rules.since(self.edition)
+            for segment in edited:
+                # When its former version would have flipped doesn't matter any more.
+                if membership := self.memberships.get(segment.segment_id):
+                    membership.until = NEVER
+            self.edition = rules.edition
+            self.changed = True
+        if self.memberships:
+            self._let_time_pass(rules, now)
+        self._evaluate(edited, Cause.EDIT, now)
+        return now
+
+    def observe_profile(self, revision: int, attributes: dict[str, Value], rules: Rules, now: int) -> None:
+        """Take a state of the profile, unless it's an older one."""
+        if revision <= self.revision:
+            return
+        self.revision = revision
+        before, self.facts.attributes = self.facts.attributes, attributes
+        touched: dict[str, Published] = {}
+        for name in before.keys() | attributes.keys():
+            # Both, because Python takes True and 1.0 for the same.
+            if before.get(name) != attributes.get(name) or type(before.get(name)) is not type(attributes.get(name)):
+                for segment in rules.by_attribute.get(name, ()):
+                    touched[segment.segment_id] = segment
+        self._happened(touched.values(), Cause.PROFILE, rules, now)
+
+    def observe_event(self, event: Event, rules: Rules, now: int) -> None:
+        """Take an event, unless it's known."""
+        history = self.facts.events.get(event.type)
+        if history is None:
+            history = self.facts.events[event.type] = History([], [], [])
+        at, ids = history.at, history.ids
+        index = bisect_left(at, event.occurred_at)
+        while index < len(at) and at[index] == event.occurred_at and ids[index] <= event.event_id:
+            if ids[index] == event.event_id:
+                return
+            index += 1
+        at.insert(index, event.occurred_at)
+        ids.insert(index, event.event_id)
+        history.properties.insert(index, event.properties)
+        self._happened(rules.by_event_type.get(event.type, ()), Cause.EVENT, rules, now, event.event_id)
+
+    def _happened(self, touched: Iterable[Published], cause: Cause, rules: Rules, now: int, event_id: str = "") -> None:
+        self.changed = True
+        if self.edition == _NEW:
+            # Nobody has asked of this profile yet: being known is what happened to it.
+            self.edition = rules.edition
+            touched = rules.by_id.values()
+        self._evaluate(touched, cause, now, event_id)
+
+    def _let_time_pass(self, rules: Rules, now: int) -> None:
+        while (instant := self.wake_at) <= now:
+            for segment_id in sorted(self.memberships):
+                if self.memberships[segment_id].until > instant:
+                    continue
+                if segment := rules.by_id.get(segment_id):
+                    self._evaluate((segment,), Cause.TIME, instant)
+                else:
+                    # The segment is gone, and so is the membership.
+                    del self.memberships[segment_id]
+                    self.changed = True
+
+    def _evaluate(self, segments: Iterable[Published], cause: Cause, at: int, event_id: str = "") -> None:
+        """Evaluate at an instant, and record what changed."""
+        for segment in segments:
+            member, until = segment.verdict(self.facts, at)
+            membership = self.memberships.get(segment.segment_id)
+            if membership is None:
+                if not member and until == NEVER:
+                    continue
+                membership = self.memberships[segment.segment_id] = Membership()
+            if membership.until != until:
+                membership.until = until
+                self.changed = True
+            if membership.member is not member:
+                membership.member = member
+                if member:
+                    membership.entered_at = at
+                else:
+                    membership.exited_at = at
+                self.changed = True
+                self.sequence += 1
+                self.outbox.append(
+                    Transition(self.sequence, segment.segment_id, member, at, cause, event_id, segment.version)
+                )
+        if at > self.as_of:
+            self.as_of = at
