@@ -33,7 +33,7 @@ def list_dead_letters(
             failed = True
             continue
         output.table(
-            f"{name}: {page.total_size}",
+            f"dead letters of {name}" + (f" ({page.total_size})" if page.total_size else ""),
             ("id", "consumer", "subject", "reason", "since", "redriven"),
             (
                 (

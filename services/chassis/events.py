@@ -62,9 +62,10 @@ class Publisher:
                     "ce-source": self._source,
                     "ce-id": item.message_id,
                 }
+                # No `wait_stall`: with one, nats-py makes a task of each publish, and the socket is written to for each.
                 acks.append(
                     await self._broker.jetstream.publish_async(
-                        item.subject, item.message.SerializeToString(), wait_stall=self._timeout_s, headers=headers
+                        item.subject, item.message.SerializeToString(), headers=headers
                     )
                 )
             async with asyncio.timeout(self._timeout_s):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from camino.options.v1 import options_pb2
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.json_format import MessageToDict
+from google.protobuf.json_format import Error, MessageToDict
 from google.protobuf.message import Message
 
 _HIDDEN = "***"
@@ -12,7 +12,11 @@ _HIDDEN = "***"
 
 def redacted(message: Message) -> dict[str, object]:
     """The message as a JSON-like dict in which each sensitive field that is set reads `***`."""
-    shown: dict[str, object] = MessageToDict(message, preserving_proto_field_name=True)
+    try:
+        shown: dict[str, object] = MessageToDict(message, preserving_proto_field_name=True)
+    except Error:
+        # A timestamp out of range, say, has no text. The log must go on all the same, without the error's words.
+        return {"not shown": message.DESCRIPTOR.full_name}
     return _hide(shown, message.DESCRIPTOR)
 
 

@@ -11,7 +11,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.errors import CaminoError, Violation
 from services.profile import normalise
-from services.profile.domain import Attribute, Consent, ConsentState, Facts, Identity, Profile, Value, check_instant
+from services.profile.domain import (
+    Attribute,
+    Consent,
+    ConsentState,
+    Facts,
+    Identity,
+    Profile,
+    Value,
+    check_instant,
+    check_value,
+)
 
 Body = dict[str, Any]
 
@@ -57,7 +67,9 @@ def facts_of(item: profile_service_pb2.ProfileInput, now: int) -> Facts:
     for name, wire in item.attributes.items():
         observed_at = instant(wire.observed_at) if wire.HasField("observed_at") else now
         check_instant(observed_at, now, f'attributes["{name}"].observed_at')
-        attributes[name] = Attribute(value_of(wire.value), observed_at)
+        value = value_of(wire.value)
+        check_value(name, value, f'attributes["{name}"]')
+        attributes[name] = Attribute(value, observed_at)
     consents = {}
     for index, consent in enumerate(item.consents):
         changed_at = instant(consent.changed_at) if consent.HasField("changed_at") else now
@@ -139,13 +151,25 @@ def fill_profile(wire: profile_pb2.Profile, workspace_id: str, profile_id: str, 
     wire.locale = body["locale"]
 
 
-def event_body(item: profile_service_pb2.EventInput, profile_key: str, occurred_at: int, now: int) -> Body:
+def properties_of(item: profile_service_pb2.EventInput) -> Body:
+    """An event's properties as they're stored. Raises `InvalidArgument`."""
+    properties = {}
+    for name, wire in item.properties.items():
+        value = value_of(wire)
+        check_value(name, value, "properties")
+        properties[name] = _stored(value)
+    return properties
+
+
+def event_body(
+    item: profile_service_pb2.EventInput, properties: Body, profile_key: str, occurred_at: int, now: int
+) -> Body:
     return {
         "profile": profile_key,
         "type": item.type,
         "at": occurred_at,
         "received": now,
-        "properties": {name: _stored(value_of(wire)) for name, wire in item.properties.items()},
+        "properties": properties,
     }
 
 

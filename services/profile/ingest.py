@@ -110,6 +110,7 @@ class Ingest:
         identities: dict[int, Identity] = {}
         profile_ids: dict[int, str] = {}
         occurred: dict[int, int] = {}
+        properties: dict[int, convert.Body] = {}
         for index, item in enumerate(items):
             try:
                 if index in violations:
@@ -117,11 +118,14 @@ class Ingest:
                     continue
                 occurred[index] = convert.instant(item.occurred_at) if item.HasField("occurred_at") else now
                 check_instant(occurred[index], now, "occurred_at")
+                if "\0" in item.event_id:
+                    raise InvalidArgument.at("event_id", "can't hold the character U+0000")
                 size = item.ByteSize()
                 if size > MAX_EVENT_BYTES:
                     raise InvalidArgument.at(
                         "properties", f"the event has {size} bytes, at most 65536 are taken", reason="EVENT_TOO_LARGE"
                     )
+                properties[index] = convert.properties_of(item)
                 if item.WhichOneof("subject") == "profile_id":
                     profile_ids[index] = item.profile_id
                 else:
@@ -147,7 +151,7 @@ class Ingest:
             if key in writes:
                 results[index] = convert.duplicate(writes[key].body["profile"].partition("/")[2])
                 continue
-            body = convert.event_body(items[index], profile_key, occurred[index], now)
+            body = convert.event_body(items[index], properties[index], profile_key, occurred[index], now)
             body["partition"] = partition_of(profile_id, self._partitions)
             body["publish_at"] = now + SWEEP_AFTER
             writes[key] = Document(key, body)

@@ -350,12 +350,15 @@ async def test_what_a_dead_service_had_not_published_the_next_one_does(tmp_path:
             server.kill()
             await service.events(event("e1"))
         server.start()
+        died = clock.now()
         async with running(server, data, clock) as service:
 
             async def published() -> bool:
+                clock.advance(SECOND // 10)
                 return await service.published_events() == {"e1": 1}
 
             await eventually(published)
+            assert clock.now() - died < 5 * SECOND  # soon, not when the sweep is due
 
 
 async def test_pages_follow_each_other_to_the_end(service: Service) -> None:

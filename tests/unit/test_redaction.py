@@ -58,3 +58,9 @@ def test_the_message_itself_stays_as_it_is() -> None:
 
 def test_an_empty_message_shows_nothing() -> None:
     assert redacted(profile_service_pb2.IngestEventsRequest()) == {}
+
+
+def test_what_has_no_text_does_not_stop_the_log() -> None:
+    request = profile_service_pb2.IngestEventsRequest(workspace_id="shop")
+    request.events.add().occurred_at.seconds = 2**62
+    assert redacted(request) == {"not shown": "camino.profile.v1.IngestEventsRequest"}
