@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import tempfile
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -167,8 +168,8 @@ class Measured:
 
 @asynccontextmanager
 async def measured(**channels: str) -> AsyncIterator[Measured]:
-    """A stack on the embedded store with the log provider, everything on this machine. `channels` are settings of that
-    service."""
+    """A stack with the log provider, everything on this machine: on the embedded store, unless MONGODB_URI and NATS_URL
+    say otherwise. `channels` are settings of that service."""
     async with AsyncExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="camino-bench-")))
         sent = directory / "sent.jsonl"
@@ -177,7 +178,9 @@ async def measured(**channels: str) -> AsyncIterator[Measured]:
         environment["channels"].update(
             {"CAMINO_EMAIL_PROVIDER": "log", "CAMINO_LOG_PROVIDER_FILE": str(sent)}, **channels
         )
-        stack = Stack(directory, dict.fromkeys(SERVICES, 0), environment=environment)
+        stack = Stack(
+            directory, dict.fromkeys(SERVICES, 0), environment=environment, nats_url=os.environ.get("NATS_URL", "")
+        )
         began = time.perf_counter()
         stack.start()
         exits.callback(stack.stop)
@@ -195,5 +198,5 @@ async def measured(**channels: str) -> AsyncIterator[Measured]:
             template_service_pb2_grpc.TemplateServiceStub(opened["channels"]),
             message_service_pb2_grpc.MessageServiceStub(opened["channels"]),
             sent,
-            processes={name: psutil.Process(stack.pid(name)) for name in (*SERVICES, "nats")},
+            processes={name: psutil.Process(pid) for name, pid in stack.pids().items()},
         )

@@ -58,6 +58,10 @@ class Stack:
         """Of a service, or of `nats`."""
         return self._children[name].pid
 
+    def pids(self) -> dict[str, int]:
+        """Of all that was started."""
+        return {name: child.pid for name, child in self._children.items()}
+
     def start(self) -> None:
         """Start everything, and return when every service is serving. Raises `StackError`."""
         (self.data / "logs").mkdir(parents=True, exist_ok=True)

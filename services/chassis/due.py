@@ -85,10 +85,15 @@ class Due:
             del self._next[partition]
         self._skipped = {id_: until for id_, until in self._skipped.items() if until > now}
         due: list[Document] = []
-        for partition in sorted(held):
-            room = self._limit - len(due)
-            if room and self._next.get(partition, now) <= now:
-                due.extend(await self._read(partition, now, room))
+        try:
+            for partition in sorted(held):
+                room = self._limit - len(due)
+                if room and self._next.get(partition, now) <= now:
+                    due.extend(await self._read(partition, now, room))
+        except BaseException:
+            # What was read of other partitions is still to be acted on.
+            self._next.update({document.body["partition"]: now for document in due})
+            raise
         await self._give(due, now)
         return any(self._next.get(partition, now) <= now for partition in held)
 

@@ -120,8 +120,3 @@ class StoreUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     reason = "BROKER_UNAVAILABLE"
-
-
-class Overloaded(CaminoError):
-    status = Status.RESOURCE_EXHAUSTED
-    reason = "OVERLOADED"

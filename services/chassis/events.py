@@ -62,7 +62,7 @@ class Publisher:
                     "ce-source": self._source,
                     "ce-id": item.message_id,
                 }
-                # No `wait_stall`: with one, nats-py makes a task of each publish, and the socket is written to for each.
+                # No `wait_stall`: with one, nats-py makes a task of each publish, and writes to the socket for each.
                 acks.append(
                     await self._broker.jetstream.publish_async(
                         item.subject, item.message.SerializeToString(), headers=headers

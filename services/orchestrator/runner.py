@@ -93,8 +93,11 @@ class Runner:
                 run = Run(run_id, wire.profile_id, event, journey.first, now)
                 walk = Walk(wire.workspace_id, journey, run, None, person, published.paused)
                 walks.setdefault(walk.key, walk)
-        if walks:
-            await self._walk(list(walks.values()), now)
+        # Those that have begun are left out here, not only by the write: nothing may be recorded of what they won't do.
+        begun = await self._store.runs.get(walks)
+        fresh = [walk for key, walk in walks.items() if key not in begun]
+        if fresh:
+            await self._walk(fresh, now)
         return {}
 
     async def woken(self, due: list[Document]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from camino.errors.v1 import reason_pb2
@@ -9,6 +10,7 @@ from camino.profile.v1 import profile_events_pb2, profile_pb2, profile_service_p
 from camino.type.v1 import value_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis.documents import Document
 from services.chassis.errors import CaminoError, Violation
 from services.profile import normalise
 from services.profile.domain import (
@@ -100,6 +102,19 @@ def profile_body(profile: Profile) -> Body:
         ],
         "time_zone": profile.time_zone,
         "locale": profile.locale,
+    }
+
+
+def grave(joined_to: str) -> Body:
+    """What stands where the profile of an owner that was joined to another would be. In no index, and nobody was ever
+    told of its id."""
+    return {"joined_to": joined_to}
+
+
+def joined(profiles: Mapping[str, Document]) -> dict[str, str]:
+    """The owners among stored profiles, by key, that were joined to another, and to which."""
+    return {
+        key.partition("/")[2]: found.body["joined_to"] for key, found in profiles.items() if "joined_to" in found.body
     }
 
 

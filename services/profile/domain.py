@@ -158,5 +158,16 @@ def owner_of(owners: set[str]) -> str:
     return next(iter(owners), "")
 
 
+def join(owners: set[str], there: set[str]) -> dict[str, str]:
+    """Whom each owner of one person's identities is joined to, when all but one have no profile yet.
+
+    So it is when several writers at once give identities of a new person owners, and each loses some to another. A
+    profile that is there stays; else the smallest id does, so that all who see this come to the same.
+    Raises `FailedPrecondition` (IDENTITY_CONFLICT) when several are `there`.
+    """
+    keep = owner_of(owners & there) or min(owners, default="")
+    return {owner: keep for owner in owners if owner != keep}
+
+
 Refusal = CaminoError
 """Why one item of a batch was not taken."""

@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from camino.profile.v1 import profile_service_pb2
 
 from services.chassis.clock import Clock
-from services.chassis.documents import Document
+from services.chassis.documents import Document, change
 from services.chassis.errors import CaminoError, Contention, InvalidArgument, NotFound, Violation
 from services.chassis.ids import new_id, partition_of
 from services.profile import convert, normalise
-from services.profile.domain import MAX_EVENT_BYTES, Facts, Identity, Profile, absorb, check_instant, owner_of
+from services.profile.domain import MAX_EVENT_BYTES, Facts, Identity, Profile, absorb, check_instant, join, owner_of
 from services.profile.store import SWEEP_AFTER, Store
 
 ItemResult = profile_service_pb2.ItemResult
@@ -67,14 +67,27 @@ class Ingest:
         owners = await self._owners(workspace_id, {i for fact in pending.values() for i in fact.identities})
         assigned: dict[int, str] = {}
         claims: dict[Identity, str] = {}
+        split: dict[int, set[str]] = {}
         for index, fact in pending.items():
+            known = {owner for i in fact.identities if (owner := owners.get(i) or claims.get(i))}
+            if len(known) > 1:
+                split[index] = known
+                continue
+            assigned[index] = owner_of(known) or new_id()
+            claims.update((i, assigned[index]) for i in fact.identities if i not in owners)
+        ids = {*assigned.values(), *(id_ for known in split.values() for id_ in known)}
+        stored = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in ids})
+        joined = convert.joined(stored)
+        there = {key.partition("/")[2] for key in stored} | set(claims.values())
+        buried: dict[str, str] = {}
+        for index, known in split.items():
             try:
-                known = {owner for i in fact.identities if (owner := owners.get(i) or claims.get(i))}
-                assigned[index] = owner_of(known) or new_id()
-                claims.update((i, assigned[index]) for i in fact.identities if i not in owners)
+                buried.update(join(known - joined.keys(), there))
             except CaminoError as error:
                 done[index] = convert.refused(error)
-        stored = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in assigned.values()})
+        if buried or joined:
+            await self._move(workspace_id, owners, {**buried, **joined}, buried)
+            return done
         profiles: dict[str, Profile] = {}
         for index, profile_id in assigned.items():
             found = stored.get(f"{workspace_id}/{profile_id}")
@@ -134,17 +147,22 @@ class Ingest:
                     )
             except CaminoError as error:
                 results[index] = convert.refused(error)
-        owners = await self._owners(workspace_id, set(identities.values()))
-        await self._make_owners(workspace_id, set(identities.values()), owners)
-        profile_ids.update((index, owners[identity]) for index, identity in identities.items())
-        profiles = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in profile_ids.values()})
-        await self._make_profiles(workspace_id, identities, owners, profiles, now)
+        for _ in range(_ROUNDS):
+            owners = await self._owners(workspace_id, set(identities.values()))
+            await self._make_owners(workspace_id, set(identities.values()), owners)
+            profile_ids.update((index, owners[identity]) for index, identity in identities.items())
+            profiles = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in profile_ids.values()})
+            await self._make_profiles(workspace_id, identities, owners, profiles, now)
+            joined = convert.joined(profiles)
+            if not joined.keys() & owners.values():
+                break
+            await self._move(workspace_id, owners, joined, {})
 
         writes: dict[str, Document] = {}
         rows: dict[int, str] = {}
         for index, profile_id in profile_ids.items():
             profile_key = f"{workspace_id}/{profile_id}"
-            if profile_key not in profiles:
+            if profile_key not in profiles or profile_id in joined:
                 results[index] = convert.refused(NotFound.of("profile", profile_id))
                 continue
             key = f"{workspace_id}/{items[index].event_id}"
@@ -164,6 +182,21 @@ class Ingest:
             answer = convert.duplicate if key in duplicates else convert.ok
             results[index] = answer(document.body["profile"].partition("/")[2])
         return [result for result in results if result is not None]
+
+    async def _move(
+        self, workspace_id: str, identities: Iterable[Identity], joined: Mapping[str, str], buried: Mapping[str, str]
+    ) -> None:
+        """Give identities whose owner is joined to another that other one. Those that are to be `buried` get a grave
+        first, in the place of their profile: then nobody can make that any more, and whoever was about to comes here.
+        One whose profile was made meanwhile stays."""
+        graves = [Document(f"{workspace_id}/{id_}", convert.grave(target)) for id_, target in buried.items()]
+        made = {key.partition("/")[2] for key in (await self._store.profiles.put(graves)).duplicate}
+
+        def decide(_key: str, document: Document | None) -> dict[str, object] | None:
+            owner = document.body["profile_id"] if document else ""
+            return {"profile_id": joined[owner]} if owner in joined and owner not in made else None
+
+        await change(self._store.identities, [convert.identity_key(workspace_id, i) for i in identities], decide)
 
     async def _owners(self, workspace_id: str, identities: set[Identity]) -> dict[Identity, str]:
         keys = {convert.identity_key(workspace_id, identity): identity for identity in identities}

@@ -38,14 +38,17 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):  # type:
             profile_id = owner.body["profile_id"]
         key = f"{request.workspace_id}/{profile_id}"
         found = (await self._store.profiles.get([key])).get(key)
-        if found is None:
+        if found is None or convert.joined({key: found}):
             raise NotFound.of("profile", profile_id)
         return profile_service_pb2.GetProfileResponse(profile=_wire(request.workspace_id, profile_id, found.body))
 
     async def BatchGetProfiles(self, request: Any, context: object) -> profile_service_pb2.BatchGetProfilesResponse:
         found = await self._store.profiles.get([f"{request.workspace_id}/{id_}" for id_ in request.profile_ids])
         response = profile_service_pb2.BatchGetProfilesResponse()
+        graves = convert.joined(found)
         for key, document in found.items():
+            if key.partition("/")[2] in graves:
+                continue
             convert.fill_profile(response.profiles.add(), request.workspace_id, key.partition("/")[2], document.body)
         return response
 

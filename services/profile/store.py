@@ -1,7 +1,8 @@
 """The profile service's collections.
 
 `identities`  `<workspace>/<namespace>:<value>`  whose it is: the authority on who is who.
-`profiles`    `<workspace>/<profile_id>`         the person.
+`profiles`    `<workspace>/<profile_id>`         the person; or, with `joined_to` only, the grave of an owner of
+identities that was joined to another before it had a profile.
 `events`      `<workspace>/<event_id>`           the fact; that its id is taken is what makes a second one a duplicate,
 for ever.
 

@@ -1,4 +1,5 @@
-"""The README's demo, as a newcomer runs it: it checks its own story, and ends with 0 only if all came out as it should."""
+"""The README's demo, as a newcomer runs it: it checks its own story, and ends with 0 only if all came out as it
+should."""
 
 from __future__ import annotations
 

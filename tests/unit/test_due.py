@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from services.chassis.clock import MILLISECOND, MINUTE, SECOND
-from services.chassis.documents import Collection, Document, Index, Schema, change
+from services.chassis.documents import Collection, Document, Index, Page, Schema, change
 from services.chassis.due import Due
 from services.chassis.errors import StoreUnavailable
 from services.chassis.loops import Running
@@ -18,6 +19,23 @@ from services.chassis.sqlite import SqliteDatabase
 from services.chassis.testing import FakeClock, eventually
 
 TIMERS = Schema("timers", (Index("wake", ("partition", "at")),))
+
+
+class Flaky:
+    """A collection that can't be read once for one partition."""
+
+    def __init__(self, inner: Collection, partition: int) -> None:
+        self._inner = inner
+        self._partition = partition
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def query(self, index: str, partition: int, **options: Any) -> Page:
+        if partition == self._partition:
+            self._partition = -1
+            raise StoreUnavailable("away")
+        return await self._inner.query(index, partition, **options)
 
 
 class Timers:
@@ -242,3 +260,15 @@ async def test_after_an_outage_what_was_due_is_due_at_once(timers: Timers) -> No
         await due.tick()
     await due.tick()
     assert timers.ids() == ["a"]
+
+
+async def test_an_outage_in_one_partition_does_not_delay_what_was_read_of_another(timers: Timers) -> None:
+    start = timers.clock.now()
+    await timers.set("a", start, partition=0)
+    await timers.set("b", start, partition=1)
+    timers.collection = Flaky(timers.collection, 1)  # type: ignore[assignment]
+    due = timers.due()
+    with pytest.raises(StoreUnavailable):
+        await due.tick()
+    await due.tick()
+    assert sorted(timers.ids()) == ["a", "b"]
