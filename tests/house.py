@@ -34,6 +34,7 @@ from google.protobuf.json_format import ParseDict
 from services.channels import app as channels
 from services.channels.config import ChannelsConfig
 from services.chassis.app import App
+from services.chassis.broker import Broker
 from services.chassis.clients import open_channel
 from services.chassis.clock import MILLISECOND, SECOND, Instant
 from services.chassis.loops import Running
@@ -246,6 +247,18 @@ async def house(directory: Path) -> AsyncIterator[House]:
 
         async def app(build: Any, config: Any) -> str:
             return await open_house(await exits.enter_async_context(build(config, clock)))
+
+        # Each service waits for the streams of those it listens to; one after the other, they would wait for ever.
+        broker = await Broker.connect(nats.url, "house")
+        await broker.declare(
+            [
+                *profile.footing(profile.ProfileConfig(**settings)).streams,
+                *segment.footing(segment.SegmentConfig(**settings)).streams,
+                *orchestrator.footing(orchestrator.OrchestratorConfig(**settings)).streams,
+            ],
+            [],
+        )
+        await broker.close()
 
         targets = {
             "profile_target": await app(profile.build, profile.ProfileConfig(**settings)),
