@@ -40,7 +40,7 @@ class Resources:
     dead_letters: DeadLetters
 
     def probes(self) -> dict[str, Probe]:
-        return {"store": self.database.ping, "broker": self.broker.ping}
+        return {"store": self.database.ping, "broker": self.broker.ping, "publishing": self.publisher.check}
 
 
 @dataclass(slots=True)

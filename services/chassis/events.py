@@ -38,6 +38,13 @@ class Publisher:
         self._broker = broker
         self._source = f"camino/{source}"
         self._timeout_s = timeout_s
+        self._failure = ""
+
+    async def check(self) -> None:
+        """Raise `BrokerUnavailable` while the last batch was not confirmed: a broker whose disk is full still answers,
+        but stores nothing."""
+        if self._failure:
+            raise BrokerUnavailable(self._failure)
 
     async def publish(self, batch: Sequence[Outgoing]) -> None:
         """Publish all and return when the broker has stored all.
@@ -46,7 +53,12 @@ class Publisher:
         whole batch again, with the same message ids.
         """
         for start in range(0, len(batch), _WINDOW):
-            await self._publish(batch[start : start + _WINDOW])
+            try:
+                await self._publish(batch[start : start + _WINDOW])
+            except BrokerUnavailable as error:
+                self._failure = error.message
+                raise
+        self._failure = ""
 
     async def _publish(self, batch: Sequence[Outgoing]) -> None:
         if not self._broker.connected:

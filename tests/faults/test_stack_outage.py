@@ -61,6 +61,22 @@ async def test_a_full_disk_is_unavailable_and_passes() -> None:
         await stack.events(WORKSPACE, "p", range(PEOPLE), "purchase")
 
 
+async def test_a_broker_with_a_full_disk_loses_nothing_and_health_says_so() -> None:
+    async with measured() as stack:
+        await stack.people(WORKSPACE, PEOPLE)
+        await stack.publish(WORKSPACE)
+        await stack.events(WORKSPACE, "p", range(PEOPLE), "purchase")
+        await stack.members(WORKSPACE, PEOPLE)
+        resource.prlimit(stack.stack.pid("nats"), resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        await stack.events(WORKSPACE, "s", range(PEOPLE), "signup")
+        await all_are(stack, health_pb2.HealthCheckResponse.NOT_SERVING, ("profile",))
+        # JetStream doesn't write to such a stream again until it's restarted, as its orchestration would do.
+        stack.stack.kill("nats")
+        stack.stack.start_one("nats")
+        await all_are(stack, health_pb2.HealthCheckResponse.SERVING)
+        await stack.wait_accepted(PEOPLE, within_s=30)
+
+
 async def test_a_service_that_is_away_is_waited_for() -> None:
     async with measured() as stack:
         await stack.people(WORKSPACE, PEOPLE)
