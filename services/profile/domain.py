@@ -83,46 +83,45 @@ def absorb(profile: Profile, facts: Facts, now: int) -> Profile:
 
     Raises `FailedPrecondition` (PROFILE_LIMIT) when it would hold too much; then nothing of the facts is taken.
     """
-    identities = profile.identities + tuple(i for i in dict.fromkeys(facts.identities) if i not in profile.identities)
-    attributes = {
-        **profile.attributes,
-        **{
-            name: new
-            for name, new in facts.attributes.items()
-            if (old := profile.attributes.get(name)) is None or _order(new) > _order(old)
-        },
+    added = tuple(i for i in dict.fromkeys(facts.identities) if i not in profile.identities)
+    newer = {
+        name: new
+        for name, new in facts.attributes.items()
+        if (old := profile.attributes.get(name)) is None or _order(new) > _order(old)
     }
-    consents = {
-        **profile.consents,
-        **{
-            key: new
-            for key, new in facts.consents.items()
-            # Of two at the same instant the stricter holds.
-            if (held := profile.consents.get(key)) is None
-            or (new.changed_at, new.state, new.source) > (held.changed_at, held.state, held.source)
-        },
+    said = {
+        key: new
+        for key, new in facts.consents.items()
+        # Of two at the same instant the stricter holds.
+        if (held := profile.consents.get(key)) is None
+        or (new.changed_at, new.state, new.source) > (held.changed_at, held.state, held.source)
     }
+    time_zone, locale = facts.time_zone or profile.time_zone, facts.locale or profile.locale
+    # By what won, not by comparing profiles: to Python 0.0 equals -0.0, and NaN isn't itself.
+    same = not (added or newer or said) and (time_zone, locale) == (profile.time_zone, profile.locale)
+    if same and profile.revision:
+        return profile
+    changed = replace(
+        profile,
+        revision=profile.revision + 1,
+        updated_at=now,
+        identities=profile.identities + added,
+        attributes={**profile.attributes, **newer},
+        consents={**profile.consents, **said},
+        time_zone=time_zone,
+        locale=locale,
+    )
     for what, count, limit in (
-        ("identities", len(identities), MAX_IDENTITIES),
-        ("attributes", len(attributes), MAX_ATTRIBUTES),
-        ("consents", len(consents), MAX_CONSENTS),
+        ("identities", len(changed.identities), MAX_IDENTITIES),
+        ("attributes", len(changed.attributes), MAX_ATTRIBUTES),
+        ("consents", len(changed.consents), MAX_CONSENTS),
     ):
         if count > limit:
             raise FailedPrecondition(
                 f"{what}: the profile would have {count}, at most {limit} are kept; nothing was taken",
                 reason="PROFILE_LIMIT",
             )
-    changed = replace(
-        profile,
-        identities=identities,
-        attributes=attributes,
-        consents=consents,
-        time_zone=facts.time_zone or profile.time_zone,
-        locale=facts.locale or profile.locale,
-    )
-    if changed == profile and profile.revision:
-        return profile
-    return replace(changed, revision=profile.revision + 1, updated_at=now)
+    return changed
 
 
 def _order(attribute: Attribute) -> tuple[int, str]:
