@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 
 from services.chassis.clock import MINUTE, SECOND
-from services.chassis.errors import CaminoError, FailedPrecondition, InvalidArgument
+from services.chassis.errors import FailedPrecondition, InvalidArgument
 
 MAX_IDENTITIES = 50
 MAX_ATTRIBUTES = 500
@@ -166,7 +166,3 @@ def join(owners: set[str], there: set[str]) -> dict[str, str]:
     """
     keep = owner_of(owners & there) or min(owners, default="")
     return {owner: keep for owner in owners if owner != keep}
-
-
-Refusal = CaminoError
-"""Why one item of a batch was not taken."""
