@@ -11,11 +11,11 @@ from camino.channels.v1 import channels_events_pb2, message_pb2, message_service
 from camino.errors.v1 import reason_pb2
 from camino.orchestrator.v1 import orchestrator_events_pb2
 from camino.type.v1 import messaging_pb2, value_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.channels.domain import DEFAULT_LIFETIME, Message, Policy, State
 from services.channels.scope import Scope
 from services.channels.templates import Source
+from services.chassis.wire import instant, set_instant, value_of
 
 Body = dict[str, Any]
 
@@ -27,16 +27,6 @@ _STATES = {int(state): state for state in State}
 _POLICIES = {0: Policy.PARK, 1: Policy.PARK, 2: Policy.RESEND}
 _TRIMMED = frozenset((State.SENT, State.FAILED, State.SUPPRESSED, State.CANCELLED, State.EXPIRED))
 _REASONS = {name.removeprefix("REASON_"): number for name, number in reason_pb2.Reason.items()}
-
-
-def instant(at: Timestamp) -> int:
-    """Microseconds since the epoch."""
-    return int(at.seconds) * 1_000_000 + at.nanos // 1_000
-
-
-def set_instant(at: Timestamp, micros: int) -> None:
-    at.seconds, rest = divmod(micros, 1_000_000)
-    at.nanos = rest * 1_000
 
 
 # --- messages ---------------------------------------------------------------------------------------------------------
@@ -192,26 +182,21 @@ def fill_message(wire: message_pb2.Message, key: str, body: Body, *, history: bo
 # --- what a template sees ---------------------------------------------------------------------------------------------
 
 
-def value_of(wire: value_pb2.Value) -> Any:
+def shown_value(wire: value_pb2.Value) -> Any:
     """A value as a template sees it: whole numbers without a fraction, instants in UTC."""
-    kind = wire.WhichOneof("kind")
-    if kind == "string_value":
-        return wire.string_value
-    if kind == "double_value":
-        number = wire.double_value
-        return int(number) if number.is_integer() else number
-    if kind == "timestamp_value":
-        return _EPOCH + timedelta(microseconds=instant(wire.timestamp_value))
-    if kind == "string_list_value":
-        return list(wire.string_list_value.values)
-    return wire.bool_value if kind else None
+    value = value_of(wire)
+    if isinstance(value, float):
+        return int(value) if value.is_integer() else value
+    if isinstance(value, int) and not isinstance(value, bool):
+        return _EPOCH + timedelta(microseconds=value)
+    return value
 
 
 def scope_of(request: orchestrator_events_pb2.SendRequested, now: int) -> Scope:
     return Scope(
         profile=request.profile,
         event=request.event,
-        read=value_of,
+        read=shown_value,
         profile_id=request.profile_id,
         message_id=request.send_id,
         topic=request.topic,

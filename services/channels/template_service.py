@@ -55,7 +55,7 @@ class TemplateServicer(template_service_pb2_grpc.TemplateServiceServicer):
         scope = Scope(
             profile=request.profile,
             event=request.event,
-            read=convert.value_of,
+            read=convert.shown_value,
             profile_id="profile",
             message_id="message",
             topic="topic",

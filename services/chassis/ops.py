@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from camino.ops.v1 import dead_letter_pb2, dead_letter_service_pb2, dead_letter_service_pb2_grpc
-from google.protobuf.timestamp_pb2 import Timestamp
 
-from services.chassis.clock import SECOND
 from services.chassis.dead_letters import DeadLetters
 from services.chassis.server import Mounted
+from services.chassis.wire import timestamp
 
 
 class DeadLetterServicer(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
@@ -25,9 +24,7 @@ class DeadLetterServicer(dead_letter_service_pb2_grpc.DeadLetterServiceServicer)
                     consumer=letter.body["consumer"],
                     subject=letter.body["subject"],
                     reason=letter.body["reason"],
-                    create_time=Timestamp(
-                        seconds=letter.body["at"] // SECOND, nanos=letter.body["at"] % SECOND * 1_000
-                    ),
+                    create_time=timestamp(letter.body["at"]),
                     redrive_count=letter.body["redrives"],
                 )
                 for letter in page.documents

@@ -12,7 +12,7 @@ from services.chassis.documents import Document
 from services.chassis.errors import FailedPrecondition, NotFound
 from services.chassis.ids import partition_of
 from services.chassis.server import Mounted
-from services.orchestrator import convert
+from services.chassis.wire import instant
 from services.orchestrator.campaigns.launch import set_state
 from services.orchestrator.campaigns.progress import wire_campaign
 from services.orchestrator.convert import Body
@@ -46,7 +46,7 @@ class CampaignServicer(campaign_service_pb2_grpc.CampaignServiceServicer):  # ty
         if found and found.body["state"] != _SCHEDULED:
             raise FailedPrecondition(_wrong_state(found.body, "only a scheduled campaign can be changed"))
         now = self._clock.now()
-        at = convert.instant(request.definition.schedule.at)
+        at = instant(request.definition.schedule.at)
         body: Body = {
             "workspace": request.workspace_id,
             "partition": partition_of(key, self._partitions),

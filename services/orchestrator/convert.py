@@ -7,10 +7,12 @@ from typing import Any
 
 from camino.orchestrator.v1 import journey_pb2
 from camino.profile.v1 import profile_pb2
-from camino.type.v1 import condition_pb2, messaging_pb2, value_pb2
+from camino.type.v1 import condition_pb2, messaging_pb2
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from services.chassis import wire as shared
 from services.chassis.clock import DAY
+from services.chassis.wire import instant, value_of
 from services.orchestrator.domain import predicate
 from services.orchestrator.domain.decision import QuietHours, SendSpec
 from services.orchestrator.domain.engine import Event, Run, RunState
@@ -29,43 +31,9 @@ _ENDPOINTS = {
 }
 
 
-def instant(at: Any) -> int:
-    """A Timestamp or Duration in microseconds."""
-    return int(at.seconds) * 1_000_000 + at.nanos // 1_000
-
-
 def timestamp(at: int) -> Timestamp | None:
-    """The wire's instant; none for 0."""
-    if not at:
-        return None
-    seconds, micros = divmod(at, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=micros * 1_000)
-
-
-def value_of(wire: value_pb2.Value) -> Any:
-    """A float for numbers, an int (microseconds) for instants, a list for lists of strings, else the value itself."""
-    kind = wire.WhichOneof("kind")
-    if kind == "timestamp_value":
-        return instant(wire.timestamp_value)
-    if kind == "string_list_value":
-        return list(wire.string_list_value.values)
-    return getattr(wire, kind)
-
-
-def fill_values(wire: Any, values: Mapping[str, Any]) -> None:
-    """Set a wire map of Values."""
-    for name, value in values.items():
-        if isinstance(value, str):
-            wire[name].string_value = value
-        elif isinstance(value, bool):
-            wire[name].bool_value = value
-        elif isinstance(value, float):
-            wire[name].double_value = value
-        elif isinstance(value, int):
-            wire[name].timestamp_value.seconds, micros = divmod(value, 1_000_000)
-            wire[name].timestamp_value.nanos = micros * 1_000
-        else:
-            wire[name].string_list_value.values.extend(value)
+    """The wire's instant; none for 0, which stands for an instant that hasn't come."""
+    return shared.timestamp(at) if at else None
 
 
 def person_of(profile: profile_pb2.Profile) -> Person:

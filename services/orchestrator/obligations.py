@@ -18,7 +18,7 @@ from services.chassis.clock import Clock
 from services.chassis.documents import Collection, Document, change
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.ids import partition_of
-from services.orchestrator import convert
+from services.chassis.wire import set_instant, set_values
 from services.orchestrator.convert import Body
 from services.orchestrator.domain.decision import SendSpec
 from services.orchestrator.domain.person import Person
@@ -66,15 +66,14 @@ def request(
         source_key=source_key,
         source_id=source_id,
     )
-    wire.not_after.seconds, micros = divmod(not_after, 1_000_000)
-    wire.not_after.nanos = micros * 1_000
-    convert.fill_values(wire.profile, person.attributes)
+    set_instant(wire.not_after, not_after)
+    set_values(wire.profile, person.attributes)
     if person.locale:
         wire.profile["locale"].string_value = person.locale
     if person.time_zone:
         wire.profile["time_zone"].string_value = person.time_zone
     if event:
-        convert.fill_values(wire.event, event)
+        set_values(wire.event, event)
     return wire
 
 

@@ -13,6 +13,7 @@ from services.chassis.clock import MILLISECOND, MINUTE, Clock
 from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Document
 from services.chassis.ids import derive_id, partition_of
+from services.chassis.wire import instant, value_of
 from services.orchestrator import convert, decisions, obligations
 from services.orchestrator.clients import Profiles, Segments
 from services.orchestrator.convert import Body
@@ -79,11 +80,11 @@ class Runner:
             triggered = self._registry.triggered_by(wire.workspace_id, wire.type)
             if not triggered:
                 continue
-            properties = {name: convert.value_of(value) for name, value in wire.properties.items()}
+            properties = {name: value_of(value) for name, value in wire.properties.items()}
             person: Person | None = None
             for published in triggered:
                 journey = published.journey
-                age = now - convert.instant(wire.occurred_at)
+                age = now - instant(wire.occurred_at)
                 if not published.takes_in or not journey.takes(wire.type, properties, age):
                     continue
                 person = person or convert.person_of(change.profile)

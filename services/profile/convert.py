@@ -8,10 +8,10 @@ from typing import Any
 from camino.errors.v1 import reason_pb2
 from camino.profile.v1 import profile_events_pb2, profile_pb2, profile_service_pb2
 from camino.type.v1 import value_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.documents import Document
 from services.chassis.errors import CaminoError, Violation
+from services.chassis.wire import instant, set_instant, set_value, value_of
 from services.profile import normalise
 from services.profile.domain import (
     Attribute,
@@ -28,48 +28,13 @@ from services.profile.domain import (
 Body = dict[str, Any]
 
 
-def instant(at: Timestamp) -> int:
-    """Microseconds since the epoch."""
-    return int(at.seconds) * 1_000_000 + at.nanos // 1_000
-
-
-def timestamp(at: int) -> Timestamp:
-    seconds, micros = divmod(at, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=micros * 1_000)
-
-
-def value_of(wire: value_pb2.Value) -> Value:
-    kind = wire.WhichOneof("kind")
-    if kind == "timestamp_value":
-        return instant(wire.timestamp_value)
-    if kind == "string_list_value":
-        return tuple(wire.string_list_value.values)
-    value: Value = getattr(wire, kind)
-    return value
-
-
-def fill(wire: value_pb2.Value, value: Any) -> None:
-    """Set a wire value from a domain or stored one."""
-    if isinstance(value, str):
-        wire.string_value = value
-    elif isinstance(value, bool):
-        wire.bool_value = value
-    elif isinstance(value, float):
-        wire.double_value = value
-    elif isinstance(value, int):
-        wire.timestamp_value.seconds, micros = divmod(value, 1_000_000)
-        wire.timestamp_value.nanos = micros * 1_000
-    else:
-        wire.string_list_value.values.extend(value)
-
-
 def facts_of(item: profile_service_pb2.ProfileInput, now: int) -> Facts:
     """What a ProfileInput says. Raises `InvalidArgument` naming the field."""
     attributes = {}
     for name, wire in item.attributes.items():
         observed_at = instant(wire.observed_at) if wire.HasField("observed_at") else now
         check_instant(observed_at, now, f'attributes["{name}"].observed_at')
-        value = value_of(wire.value)
+        value = _domain_value(wire.value)
         check_value(name, value, f'attributes["{name}"]')
         attributes[name] = Attribute(value, observed_at)
     consents = {}
@@ -87,6 +52,12 @@ def facts_of(item: profile_service_pb2.ProfileInput, now: int) -> Facts:
         normalise.time_zone(item.time_zone, "time_zone"),
         normalise.locale(item.locale, "locale"),
     )
+
+
+def _domain_value(wire: value_pb2.Value) -> Value:
+    """A value that is the same however it came, so that facts can be compared."""
+    value = value_of(wire)
+    return tuple(value) if isinstance(value, list) else value
 
 
 def profile_body(profile: Profile) -> Body:
@@ -147,21 +118,17 @@ def fill_profile(wire: profile_pb2.Profile, workspace_id: str, profile_id: str, 
     wire.workspace_id = workspace_id
     wire.profile_id = profile_id
     wire.revision = body["revision"]
-    wire.create_time.seconds, micros = divmod(body["created"], 1_000_000)
-    wire.create_time.nanos = micros * 1_000
-    wire.update_time.seconds, micros = divmod(body["updated"], 1_000_000)
-    wire.update_time.nanos = micros * 1_000
+    set_instant(wire.create_time, body["created"])
+    set_instant(wire.update_time, body["updated"])
     for namespace, value in body["identities"]:
         wire.identities.add(namespace=namespace, value=value)
     for name, (value, at) in body["attributes"].items():
         attribute = wire.attributes[name]
-        fill(attribute.value, value)
-        attribute.observed_at.seconds, micros = divmod(at, 1_000_000)
-        attribute.observed_at.nanos = micros * 1_000
+        set_value(attribute.value, value)
+        set_instant(attribute.observed_at, at)
     for channel, topic, state, at, source in body["consents"]:
         consent = wire.consents.add(channel=channel, topic=topic, state=state, source=source)
-        consent.changed_at.seconds, micros = divmod(at, 1_000_000)
-        consent.changed_at.nanos = micros * 1_000
+        set_instant(consent.changed_at, at)
     wire.time_zone = body["time_zone"]
     wire.locale = body["locale"]
 
@@ -194,12 +161,10 @@ def fill_event(wire: profile_pb2.Event, workspace_id: str, event_id: str, body: 
     wire.event_id = event_id
     wire.profile_id = body["profile"].partition("/")[2]
     wire.type = body["type"]
-    wire.occurred_at.seconds, micros = divmod(body["at"], 1_000_000)
-    wire.occurred_at.nanos = micros * 1_000
-    wire.receive_time.seconds, micros = divmod(body["received"], 1_000_000)
-    wire.receive_time.nanos = micros * 1_000
+    set_instant(wire.occurred_at, body["at"])
+    set_instant(wire.receive_time, body["received"])
     for name, value in body["properties"].items():
-        fill(wire.properties[name], value)
+        set_value(wire.properties[name], value)
 
 
 def ok(profile_id: str) -> profile_service_pb2.ItemResult:

@@ -10,6 +10,7 @@ from services.chassis.clock import Clock
 from services.chassis.documents import Document, change
 from services.chassis.errors import CaminoError, Contention, InvalidArgument, NotFound, Violation
 from services.chassis.ids import new_id, partition_of
+from services.chassis.wire import instant
 from services.profile import convert, normalise
 from services.profile.domain import MAX_EVENT_BYTES, Facts, Identity, Profile, absorb, check_instant, join, owner_of
 from services.profile.store import SWEEP_AFTER, Store
@@ -129,7 +130,7 @@ class Ingest:
                 if index in violations:
                     results[index] = convert.refused(violations[index])
                     continue
-                occurred[index] = convert.instant(item.occurred_at) if item.HasField("occurred_at") else now
+                occurred[index] = instant(item.occurred_at) if item.HasField("occurred_at") else now
                 check_instant(occurred[index], now, "occurred_at")
                 if "\0" in item.event_id:
                     raise InvalidArgument.at("event_id", "can't hold the character U+0000")

@@ -9,9 +9,9 @@ from typing import Any
 from camino.profile.v1 import profile_pb2
 from camino.segment.v1 import segment_events_pb2, segment_pb2
 from camino.type.v1 import condition_pb2, value_pb2
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from services.chassis.errors import InvalidDefinition, Violation
+from services.chassis.wire import instant, timestamp, value_of
 from services.segment import domain
 from services.segment.catalogue import Catalogue, Head
 from services.segment.domain import Condition, Definition, Facts, History, NumberRange, TimeRange, Value
@@ -19,26 +19,6 @@ from services.segment.evaluate import NEVER
 from services.segment.state import Cause, Event, Membership, ProfileState, Transition
 
 Body = dict[str, Any]
-
-
-def instant(at: Timestamp) -> int:
-    """Microseconds since the epoch."""
-    return int(at.seconds) * 1_000_000 + at.nanos // 1_000
-
-
-def timestamp(at: int) -> Timestamp:
-    seconds, micros = divmod(at, 1_000_000)
-    return Timestamp(seconds=seconds, nanos=micros * 1_000)
-
-
-def value_of(wire: value_pb2.Value) -> Value:
-    kind = wire.WhichOneof("kind")
-    if kind == "timestamp_value":
-        return instant(wire.timestamp_value)
-    if kind == "string_list_value":
-        return list(wire.string_list_value.values)
-    value: Value = getattr(wire, kind)
-    return value
 
 
 # --- facts ------------------------------------------------------------------------------------------------------------
