@@ -44,6 +44,12 @@ class Walk:
     def key(self) -> str:
         return f"{self.workspace_id}/{self.run.run_id}"
 
+    def asks(self, now: int) -> tuple[str, str]:
+        """The profile whose memberships it needs, and the event that the segments must have seen by then: the one that
+        the run began with, but not for ever, lest it waits for a dead letter."""
+        young = now - self.run.created_at < _BEHIND_LIMIT
+        return self.run.profile_id, self.run.event.event_id if young else ""
+
 
 class Runner:
     """Begins runs when events come, and lets them go on when their time comes."""
@@ -135,7 +141,8 @@ class Runner:
             assert walk.transition is not None
             body = self._body(walk)
             records += self._record(walk, body, requests, now)
-            obligations.owe(body, requests.get(walk.key, ()), now) if walk.key in requests else None
+            if walk.key in requests:
+                obligations.owe(body, requests[walk.key], now)
             writes.append(Document(walk.key, body, walk.document.rev if walk.document else 0))
         # Records first: a decision that took effect is always on record.
         await decisions.keep(self._store.decisions, records)
@@ -162,19 +169,15 @@ class Runner:
                 walk.transition = advance(walk.journey, walk.run, now, facts)
                 if walk.transition.needs:
                     asking.append(walk)
-                    # The segments must have seen the event that the run began with; not for ever, lest it waits for a
-                    # dead letter.
-                    event_id = walk.run.event.event_id if now - walk.run.created_at < _BEHIND_LIMIT else ""
                     queries = needed.setdefault(walk.workspace_id, {})
-                    queries.setdefault((walk.run.profile_id, event_id), set()).update(walk.transition.needs)
+                    queries.setdefault(walk.asks(now), set()).update(walk.transition.needs)
             waiting = []
             for workspace_id, queries in needed.items():
                 answers = await self._segments.check(workspace_id, queries)
                 for walk in asking:
                     if walk.workspace_id != workspace_id or walk.transition is None:
                         continue
-                    event_id = walk.run.event.event_id if now - walk.run.created_at < _BEHIND_LIMIT else ""
-                    answer = answers[walk.run.profile_id, event_id]
+                    answer = answers[walk.asks(now)]
                     if answer is None:
                         walk.transition = Transition(_put_off(walk.run, now))
                         continue
