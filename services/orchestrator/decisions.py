@@ -64,3 +64,9 @@ async def keep(collection: Collection, records: list[Document]) -> None:
     """Write records; those that are there already stay as they are."""
     if records:
         await collection.put(records)
+
+
+async def forget(collection: Collection, records: list[Document]) -> None:
+    """Take back records of decisions that did not take effect, because someone else's write came first."""
+    if records:
+        await collection.delete([record.id for record in records])

@@ -134,21 +134,22 @@ class Runner:
 
     async def _walk(self, walks: list[Walk], now: int) -> None:
         await self._advance(walks, now)
-        records: list[Document] = []
+        records: dict[str, list[Document]] = {}
         writes: list[Document] = []
         requests: dict[str, list[orchestrator_events_pb2.SendRequested]] = {}
         for walk in walks:
             assert walk.transition is not None
             body = self._body(walk)
-            records += self._record(walk, body, requests, now)
+            records[walk.key] = self._record(walk, body, requests, now)
             if walk.key in requests:
                 obligations.owe(body, requests[walk.key], now)
             writes.append(Document(walk.key, body, walk.document.rev if walk.document else 0))
         # Records first: a decision that took effect is always on record.
-        await decisions.keep(self._store.decisions, records)
+        await decisions.keep(self._store.decisions, [one for found in records.values() for one in found])
         outcome = await self._store.runs.put(writes)
         # Lost ones were begun, or moved on, by someone else, who does what follows.
         lost = {*outcome.conflicted, *outcome.duplicate}
+        await decisions.forget(self._store.decisions, [one for key in lost for one in records[key]])
         self._owed([wire for key, wires in requests.items() if key not in lost for wire in wires])
         for document in writes:
             if document.id not in lost and document.body["wake_at"]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
-from camino.channels.v1 import channels_events_pb2
+from camino.channels.v1.channels_events_pb2 import MessageSettled
 
 from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Collection, Document, change
@@ -13,6 +13,9 @@ from services.orchestrator.convert import Body
 from services.orchestrator.runner import settle_run
 from services.orchestrator.store import Store
 
+How = Callable[[Body, list[MessageSettled]], Body | None]
+"""From a document's body and ended messages of it to the body to store; None if all was known."""
+
 
 class Settling:
     """Handles MessageSettled in batches: one read and one write for the runs, and for the shards."""
@@ -20,8 +23,8 @@ class Settling:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    async def settled(self, messages: list[channels_events_pb2.MessageSettled]) -> Mapping[int, Retry | Dead]:
-        by_document: dict[str, dict[str, list[channels_events_pb2.MessageSettled]]] = {"run": {}, "shard": {}}
+    async def settled(self, messages: list[MessageSettled]) -> Mapping[int, Retry | Dead]:
+        by_document: dict[str, dict[str, list[MessageSettled]]] = {"run": {}, "shard": {}}
         dead: dict[int, Retry | Dead] = {}
         for index, message in enumerate(messages):
             kind, _, name = message.source_key.partition(":")
@@ -33,11 +36,11 @@ class Settling:
         await self._settle(self._store.shards, by_document["shard"], settle_shard)
         return dead
 
-    async def _settle(self, collection: Collection, by_document: dict, how) -> None:  # type: ignore[no-untyped-def, type-arg]
+    async def _settle(self, collection: Collection, by_document: Mapping[str, list[MessageSettled]], how: How) -> None:
         if not by_document:
             return
 
         def decide(id_: str, document: Document | None) -> Body | None:
-            return how(document.body, by_document[id_]) if document else None  # type: ignore[no-any-return]
+            return how(document.body, by_document[id_]) if document else None
 
         await change(collection, by_document, decide)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from camino.segment.v1.segment_events_pb2 import (
     MembershipChanged,
 )
 from google.protobuf import json_format
+from nats.js.errors import NotFoundError
 
 from services.chassis.broker import Broker, StreamSpec
 from services.chassis.clock import DAY, SECOND
@@ -217,10 +218,8 @@ async def broker(nats: NatsServer) -> AsyncIterator[Broker]:
         yield broker
     finally:
         for stream in ("CAMINO_PROFILE", "CAMINO_SEGMENT"):
-            try:
+            with suppress(NotFoundError):
                 await broker.jetstream.delete_stream(stream)
-            except Exception:
-                pass
         await broker.close()
 
 

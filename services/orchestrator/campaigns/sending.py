@@ -145,6 +145,7 @@ class Sending:
         # Only if the shard is as it was read: otherwise another holder decides, or an end came in, and it wakes again.
         outcome = await self._store.shards.put([Document(document.id, body, document.rev)])
         if not outcome.saved:
+            await decisions.forget(self._store.decisions, records)
             self._hint(body["partition"], self._clock.now())
             return
         self._owed(requests)
