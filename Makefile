@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml requirements.lock
 
 gen/camino.binpb: $(STAMP) $(PROTO_FILES) protos/generate.py
 	$(BIN)/python protos/generate.py
-	@echo "$(CURDIR)/gen" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/camino-gen.pth
+	@printf '%s\n' "$(CURDIR)/gen" "$(CURDIR)/clients/python" > $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/camino-gen.pth
 
 proto: setup ## Generate code from the protos
 

@@ -27,6 +27,9 @@ def main() -> int:
             f"--python_out={fresh}",
             f"--grpc_python_out={fresh}",
             f"--pyi_out={fresh}",
+            # Stubs with types, of the synchronous and of the asyncio flavour.
+            f"--plugin=protoc-gen-mypy_grpc={Path(sys.executable).with_name('protoc-gen-mypy_grpc')}",
+            f"--mypy_grpc_out=quiet:{fresh}",
             f"--descriptor_set_out={fresh / 'camino.binpb'}",
             "--include_imports",
             "--include_source_info",
