@@ -4,9 +4,10 @@ hand."""
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -33,12 +34,14 @@ from google.protobuf.json_format import ParseDict
 
 from services.channels import app as channels
 from services.channels.config import ChannelsConfig
+from services.channels.providers.base import Provider
 from services.chassis.app import App
 from services.chassis.broker import Broker
+from services.chassis.callers import KnowsCallers
 from services.chassis.clients import open_channel
 from services.chassis.clock import MILLISECOND, SECOND, Instant
 from services.chassis.loops import Running
-from services.chassis.server import Server
+from services.chassis.server import Mounted, Server
 from services.chassis.testing import FakeClock, eventually
 from services.orchestrator import app as orchestrator
 from services.profile import app as profile
@@ -64,7 +67,15 @@ class House:
     decisions: decision_service_pb2_grpc.DecisionServiceStub
     templates: template_service_pb2_grpc.TemplateServiceStub
     messages: message_service_pb2_grpc.MessageServiceStub
+    addresses: dict[str, str]
+    """Where each service is, by its name."""
+    nats_url: str
     _numbers: Any
+    workspace: str = WORKSPACE
+
+    def in_workspace(self, workspace_id: str) -> House:
+        """The same house, where all that is done is done in another workspace."""
+        return replace(self, workspace=workspace_id)
 
     def sent(self) -> list[str]:
         """To whom the provider has taken a message, in order."""
@@ -102,7 +113,9 @@ class House:
         }
         if opted:
             item["consents"] = [{"channel": "CHANNEL_EMAIL", "topic": "news", "state": opted}]
-        request = ParseDict({"workspaceId": WORKSPACE, "profiles": [item]}, profile_service_pb2.IngestProfilesRequest())
+        request = ParseDict(
+            {"workspaceId": self.workspace, "profiles": [item]}, profile_service_pb2.IngestProfilesRequest()
+        )
         [result] = (await self.profiles.IngestProfiles(request)).results
         assert result.outcome == profile_service_pb2.ITEM_OUTCOME_OK, result
         return str(result.profile_id)
@@ -110,7 +123,7 @@ class House:
     async def event(self, name: str, event_type: str, *, event_id: str = "", at: Instant = 0, **numbers: float) -> str:
         """Something this person did; the event's id."""
         event_id = event_id or f"event-{next(self._numbers)}"
-        request = profile_service_pb2.IngestEventsRequest(workspace_id=WORKSPACE)
+        request = profile_service_pb2.IngestEventsRequest(workspace_id=self.workspace)
         event = request.events.add(event_id=event_id, type=event_type)
         event.identity.namespace, event.identity.value = "email", f"{name}@example.com"
         event.occurred_at.FromMicroseconds(at or self.clock.now())
@@ -124,7 +137,7 @@ class House:
         await self.templates.PublishTemplate(
             ParseDict(
                 {
-                    "workspaceId": WORKSPACE,
+                    "workspaceId": self.workspace,
                     "templateId": template_id,
                     "content": {"email": {"subject": "Hello", "text": text}},
                 },
@@ -136,13 +149,13 @@ class House:
         """Publish a segment, and wait until it's ready and has so many members."""
         await self.segments.PublishSegment(
             ParseDict(
-                {"workspaceId": WORKSPACE, "segmentId": segment_id, "definition": {"condition": condition}},
+                {"workspaceId": self.workspace, "segmentId": segment_id, "definition": {"condition": condition}},
                 segment_service_pb2.PublishSegmentRequest(),
             )
         )
 
         async def ready() -> bool:
-            request = segment_service_pb2.GetSegmentRequest(workspace_id=WORKSPACE, segment_id=segment_id)
+            request = segment_service_pb2.GetSegmentRequest(workspace_id=self.workspace, segment_id=segment_id)
             found = (await self.segments.GetSegment(request)).segment
             return bool(found.state == segment_pb2.SEGMENT_STATE_READY and found.member_count == members)
 
@@ -152,7 +165,7 @@ class House:
         """Publish a journey `welcome` on `signup`."""
         request = ParseDict(
             {
-                "workspaceId": WORKSPACE,
+                "workspaceId": self.workspace,
                 "journeyId": "welcome",
                 "definition": {"entry": {"eventType": "signup", **entry}, "steps": steps},
             },
@@ -162,13 +175,13 @@ class House:
 
     async def set_journey(self, state: str) -> None:
         request = ParseDict(
-            {"workspaceId": WORKSPACE, "journeyId": "welcome", "state": state},
+            {"workspaceId": self.workspace, "journeyId": "welcome", "state": state},
             journey_service_pb2.SetJourneyStateRequest(),
         )
         await self.journeys.SetJourneyState(request)
 
     async def runs(self) -> list[journey_pb2.Run]:
-        request = journey_service_pb2.ListRunsRequest(workspace_id=WORKSPACE, journey_id="welcome")
+        request = journey_service_pb2.ListRunsRequest(workspace_id=self.workspace, journey_id="welcome")
         return list((await self.journeys.ListRuns(request)).runs)
 
     async def run_at(self, step_id: str) -> journey_pb2.Run:
@@ -193,14 +206,14 @@ class House:
 
     async def decided(self, profile_id: str) -> list[decision_pb2.Decision]:
         """The decisions about a profile, oldest first."""
-        request = decision_service_pb2.ListDecisionsRequest(workspace_id=WORKSPACE, profile_id=profile_id)
+        request = decision_service_pb2.ListDecisionsRequest(workspace_id=self.workspace, profile_id=profile_id)
         return list(reversed((await self.decisions.ListDecisions(request)).decisions))
 
     async def campaign(self, at: Instant, *, segment_id: str = "all", rate: float = 0) -> campaign_pb2.Campaign:
         """Schedule the campaign `news`."""
         request = ParseDict(
             {
-                "workspaceId": WORKSPACE,
+                "workspaceId": self.workspace,
                 "campaignId": "news",
                 "definition": {"segmentId": segment_id, "send": SEND, "schedule": {}, "messagesPerSecond": rate},
             },
@@ -210,7 +223,7 @@ class House:
         return (await self.campaigns.ScheduleCampaign(request)).campaign
 
     async def campaign_now(self) -> campaign_pb2.Campaign:
-        request = campaign_service_pb2.GetCampaignRequest(workspace_id=WORKSPACE, campaign_id="news")
+        request = campaign_service_pb2.GetCampaignRequest(workspace_id=self.workspace, campaign_id="news")
         return (await self.campaigns.GetCampaign(request)).campaign
 
     async def campaign_is(self, state: int) -> campaign_pb2.Campaign:
@@ -223,8 +236,17 @@ class House:
 
 
 @asynccontextmanager
-async def house(directory: Path) -> AsyncIterator[House]:
-    """A house of its own, with everything in `directory`."""
+async def house(
+    directory: Path,
+    *,
+    observe: Callable[[Mounted], Mounted] = lambda mount: mount,
+    carriers: Mapping[int, Provider] | None = None,
+    callers: KnowsCallers | None = None,
+    token_file: Path | None = None,
+) -> AsyncIterator[House]:
+    """A house of its own, with everything in `directory`. `observe` may put something around each servicer, and
+    `carriers` are the providers by channel, instead of one that writes down emails. With `callers` only they are
+    served; `token_file` then has the token with which the services and the stubs call."""
     async with AsyncExitStack() as exits:
         nats = exits.enter_context(nats_server())
         clock = FakeClock(1_767_225_600 * SECOND)  # 2026-01-01T00:00:00Z, a Thursday
@@ -235,11 +257,13 @@ async def house(directory: Path) -> AsyncIterator[House]:
             "data_dir": directory,
             "partitions": 2,
             "migrate_on_start": True,
+            "token_file": token_file,
         }
 
         async def open_house(app: App) -> str:
-            server = Server(app.mounted)
+            server = Server([observe(mount) for mount in app.mounted], callers)
             port = await server.start("127.0.0.1:0")
+            await server.set_serving(True)
             exits.push_async_callback(server.stop, 1)
             running = Running(app.loops)
             exits.push_async_callback(running.stop, _DRAIN_S)
@@ -264,14 +288,15 @@ async def house(directory: Path) -> AsyncIterator[House]:
             "profile_target": await app(profile.build, profile.ProfileConfig(**settings)),
             "segment_target": await app(segment.build, segment.SegmentConfig(**settings)),
             "channels_target": await app(
-                channels.build, ChannelsConfig(**settings, email_provider="log", log_provider_file=sent_file)
+                partial(channels.build, carriers=carriers),
+                ChannelsConfig(**settings, email_provider="log", log_provider_file=sent_file),
             ),
         }
         targets["orchestrator_target"] = await app(
             orchestrator.build, orchestrator.OrchestratorConfig(**settings, **targets)
         )
         opened = {
-            name.removesuffix("_target"): await exits.enter_async_context(open_channel(target))
+            name.removesuffix("_target"): await exits.enter_async_context(open_channel(target, token_file=token_file))
             for name, target in targets.items()
         }
         yield House(
@@ -284,5 +309,7 @@ async def house(directory: Path) -> AsyncIterator[House]:
             decision_service_pb2_grpc.DecisionServiceStub(opened["orchestrator"]),
             template_service_pb2_grpc.TemplateServiceStub(opened["channels"]),
             message_service_pb2_grpc.MessageServiceStub(opened["channels"]),
+            {name.removesuffix("_target"): target for name, target in targets.items()},
+            nats.url,
             count(1),
         )

@@ -8,12 +8,17 @@ import socket
 from pathlib import Path
 from typing import Literal, Self, TypeVar
 
-from pydantic import AliasChoices, Field, ValidationError, model_validator
+from camino.client.tokens import TokenFile
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
 class ServiceConfig(BaseSettings):
-    """The settings every service has. A field `listen` is the environment's `CAMINO_LISTEN`."""
+    """The settings every service has. A field `listen` is the environment's `CAMINO_LISTEN`.
+
+    Those that the environment doesn't tell are looked for in the directory that `CAMINO_SECRETS_DIR` names, each in a
+    file named as its variable, as Kubernetes mounts secrets.
+    """
 
     model_config = SettingsConfigDict(env_prefix="CAMINO_", extra="ignore", populate_by_name=True)
 
@@ -36,10 +41,45 @@ class ServiceConfig(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     migrate_on_start: bool = False
     """Create collections, streams and consumers at start, instead of by a `migrate` run before."""
+    stream_replicas: int = Field(default=1, ge=1, le=5)
+    """How many servers of the broker keep each stream that this service publishes to. More than one needs a cluster."""
+    deletable_workspaces: str = "(contract|test|sandbox)-.*"
+    """A regular expression for the whole id of the workspaces that may be deleted: those of tests and trials."""
+    callers_file: Path | None = None
+    """Who may call, with which token: see `chassis/callers_file.py`. Read again when it changes. Without it everything
+    is allowed to everybody."""
     drain_seconds: float = Field(default=10, gt=0, le=300)
     """How long work in flight may take to finish when the service is asked to stop."""
+    token_file: Path | None = None
+    """The token that says to other services who calls them. Read again when the file changes."""
     port_file: Path | None = None
     """Where to write the port that was taken, for whoever started the service on port 0."""
+
+    @field_validator("listen")
+    @classmethod
+    def _has_a_port(cls, listen: str) -> str:
+        if int(listen.rpartition(":")[2]) > 65535:
+            raise ValueError("the port must be at most 65535")
+        return listen
+
+    @field_validator("deletable_workspaces")
+    @classmethod
+    def _is_a_pattern(cls, pattern: str) -> str:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise ValueError(f"not a regular expression: {error}") from None
+        return pattern
+
+    @field_validator("token_file")
+    @classmethod
+    def _holds_a_token(cls, path: Path | None) -> Path | None:
+        try:
+            if path is not None:
+                TokenFile(path)
+        except OSError as error:
+            raise ValueError(f"can't be read: {error.strerror}") from None
+        return path
 
     @model_validator(mode="after")
     def _name_instance(self) -> Self:
@@ -59,14 +99,21 @@ Config = TypeVar("Config", bound=ServiceConfig)
 
 def load(kind: type[Config]) -> Config:
     """Read the configuration from the environment. Raises `ConfigError` naming every setting at fault."""
+    secrets = os.environ.get("CAMINO_SECRETS_DIR") or None
+    if secrets and not Path(secrets).is_dir():
+        raise ConfigError(f"the configuration has problems:\n  CAMINO_SECRETS_DIR: there is no directory {secrets}")
     try:
-        return kind()
+        # An argument of pydantic-settings' own, which its generated signatures don't have.
+        return kind(_secrets_dir=secrets)  # type: ignore[call-arg]
+    except OSError as error:
+        raise ConfigError(f"the configuration has problems:\n  CAMINO_SECRETS_DIR: {error}") from None
     except ValidationError as error:
         problems = []
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
             variable = name if name.isupper() else f"CAMINO_{name.upper()}"
-            problems.append(f"  {variable}: {problem['msg']} (got {_shown(problem['input'])})")
+            what = problem["msg"].removeprefix("Value error, ")
+            problems.append(f"  {variable}: {what} (got {_shown(problem['input'])})")
         raise ConfigError("the configuration has problems:\n" + "\n".join(problems)) from None
 
 

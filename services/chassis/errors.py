@@ -10,6 +10,8 @@ from enum import Enum
 class Status(Enum):
     """The gRPC status that an error is answered with, by its name in gRPC."""
 
+    UNAUTHENTICATED = "UNAUTHENTICATED"
+    PERMISSION_DENIED = "PERMISSION_DENIED"
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
     NOT_FOUND = "NOT_FOUND"
     ABORTED = "ABORTED"
@@ -50,6 +52,20 @@ class CaminoError(Exception):
 
     def __str__(self) -> str:
         return f"{self.reason}: {self.message}"
+
+
+class Unauthenticated(CaminoError):
+    """Nobody knows who calls."""
+
+    status = Status.UNAUTHENTICATED
+    reason = "UNAUTHENTICATED"
+
+
+class PermissionDenied(CaminoError):
+    """The caller is known, and may not do this."""
+
+    status = Status.PERMISSION_DENIED
+    reason = "PERMISSION_DENIED"
 
 
 class InvalidArgument(CaminoError):

@@ -1,57 +1,88 @@
-"""What happens to every call: validation, a deadline, one mapping of errors, and a line in the log when it fails."""
+"""What happens to every call: who makes it and whether they may, validation, a deadline, one mapping of errors, and a
+line in the log when it fails."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NoReturn
 
 import grpc
 import structlog
 from camino.options.v1 import options_pb2
-from google.protobuf import any_pb2, descriptor_pool
+from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
-from google.rpc import error_details_pb2, status_pb2
 
-from services.chassis.errors import CaminoError, Status, Violation
+from services.chassis.callers import Caller, KnowsCallers, identify
+from services.chassis.errors import CaminoError, Status
 from services.chassis.redaction import redacted
+from services.chassis.rpc_errors import abort, as_camino_error, cut
 from services.chassis.validation import RequestValidator
 
 log = structlog.get_logger()
 
-DOMAIN = "camino"
-
-# An error travels in headers, of which clients take 8 KiB in all.
-_MESSAGE_BYTES = 1024
-_VIOLATIONS_BYTES = 2048
 _LONGEST_CALL_S = 60.0
 
 
 class UndeclaredMethod(Exception):
-    """A method that doesn't declare what the chassis needs to know of it. The service must not start."""
+    """A method that doesn't declare what the chassis needs to know of it, or is of a kind that the chassis can't guard.
+    The service must not start."""
 
 
 def describe(service: str) -> ServiceDescriptor:
-    """A service's descriptor. Raises `UndeclaredMethod` if one of its methods declares no scope or no idempotency."""
+    """A service's descriptor. Raises `UndeclaredMethod` if one of its methods declares no scope or no idempotency, or
+    streams one way only."""
     descriptor = descriptor_pool.Default().FindServiceByName(service)
     for method in descriptor.methods:
         options = method.GetOptions()
         if not options.Extensions[options_pb2.required_scope]:
             raise UndeclaredMethod(f"{method.full_name} declares no required_scope")
-        if not options.idempotency_level:
+        if not options.HasField("idempotency_level"):
             raise UndeclaredMethod(f"{method.full_name} declares no idempotency_level")
+        if method.client_streaming != method.server_streaming:
+            raise UndeclaredMethod(f"{method.full_name} streams one way: only both ways, or none, are known here")
     return descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    """What a method's descriptor says of its calls."""
+
+    name: str
+    scope: str
+    items_field: str
+    streams: bool
+    has_workspace: bool
+
+    @classmethod
+    def of(cls, method: MethodDescriptor) -> _Method:
+        options = method.GetOptions()
+        return cls(
+            f"/{method.containing_service.full_name}/{method.name}",
+            options.Extensions[options_pb2.required_scope],
+            options.Extensions[options_pb2.items_field],
+            method.client_streaming,
+            "workspace_id" in method.input_type.fields_by_name,
+        )
 
 
 class Boundary(grpc.aio.ServerInterceptor):
     """Between the wire and the servicers, for the methods of the services it's given; health and reflection pass
-    untouched."""
+    untouched.
 
-    def __init__(self, services: Iterable[str]) -> None:
-        self._methods: dict[str, MethodDescriptor] = {
-            f"/{service}/{method.name}": method for service in services for method in describe(service).methods
-        }
+    Who isn't known, or lacks the method's scope, is refused before the request is as much as parsed. Then the request
+    is held to its schema, and then its workspace must be open to the caller; requests of methods without a
+    `workspace_id` may concern any workspace, so all must be. A stream is let in once, and each of its messages is
+    looked at; its servicer is an async generator. Without `callers` everything is allowed to everybody.
+    """
+
+    def __init__(self, services: Iterable[str], callers: KnowsCallers | None) -> None:
+        methods = [_Method.of(method) for service in services for method in describe(service).methods]
+        self._methods = {method.name: method for method in methods}
+        self._callers = callers
         self._validator = RequestValidator()
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
 
@@ -60,100 +91,102 @@ class Boundary(grpc.aio.ServerInterceptor):
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
         details: grpc.HandlerCallDetails,
     ) -> grpc.RpcMethodHandler:
-        name = details.method
-        if name not in self._methods:
+        method = self._methods.get(details.method)
+        if method is None:
             return await continuation(details)
-        handler = self._handlers.get(name)
+        try:
+            caller = self._admit(method, details.invocation_metadata)
+        except CaminoError as error:
+            return _refusal(method, error)
+        handler = self._handlers.get(method.name)
         if handler is None:
-            handler = self._handlers[name] = self._wrap(name, await continuation(details))
-        return handler
-
-    def _wrap(self, name: str, handler: grpc.RpcMethodHandler) -> grpc.RpcMethodHandler:
-        options = self._methods[name].GetOptions()
-        items_field: str = options.Extensions[options_pb2.items_field]
-        call = handler.unary_unary
-
-        async def answer(request: Message, context: grpc.aio.ServicerContext) -> Message:
-            try:
-                self._validator.check(request, items_field)
-                left = context.time_remaining()
-                async with asyncio.timeout(min(left, _LONGEST_CALL_S) if left is not None else _LONGEST_CALL_S):
-                    response: Message = await call(request, context)
-                    return response
-            except Exception as error:
-                known = as_camino_error(error)
-                log.log(
-                    40 if known.status is Status.INTERNAL else 20,
-                    "call failed",
-                    method=name,
-                    reason=known.reason,
-                    error=_cut(known.message),
-                    request=redacted(request) if known.status is Status.INTERNAL else None,
-                    exc_info=error if known.status is Status.INTERNAL else None,
-                )
-                await abort(context, known)
-                raise AssertionError("abort does not return") from error
-
+            handler = self._handlers[method.name] = await continuation(details)
+        if method.streams:
+            converse = partial(self._converse, method, caller, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(
+                converse, handler.request_deserializer, handler.response_serializer
+            )
+        answer = partial(self._answer, method, caller, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
 
+    def _admit(self, method: _Method, metadata: Iterable[tuple[str, str | bytes]]) -> Caller | None:
+        """Who calls, or None if that's not asked here. Raises `Unauthenticated` and `PermissionDenied`."""
+        if self._callers is None:
+            return None
+        caller = identify(self._callers, metadata)
+        # Each call is a task of its own, and so is what is bound here.
+        structlog.contextvars.bind_contextvars(caller=caller.name)
+        caller.must_have(method.scope)
+        return caller
 
-def as_camino_error(error: Exception) -> CaminoError:
-    """The error itself if it's one that callers are told of; a deadline; or INTERNAL, without the words of a bug."""
-    if isinstance(error, CaminoError):
-        return error
-    if isinstance(error, TimeoutError):
-        late = CaminoError(
-            "the deadline passed before it was done; what was asked may or may not have happened",
-            reason="DEADLINE_EXCEEDED",
-        )
-        late.status = Status.DEADLINE_EXCEEDED
-        return late
-    return CaminoError(f"a fault of ours ({type(error).__name__}); the log has it")
+    async def _answer(
+        self,
+        method: _Method,
+        caller: Caller | None,
+        call: Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]],
+        request: Message,
+        context: grpc.aio.ServicerContext,
+    ) -> Message:
+        try:
+            self._check(method, caller, request)
+            left = context.time_remaining()
+            async with asyncio.timeout(min(left, _LONGEST_CALL_S) if left is not None else _LONGEST_CALL_S):
+                return await call(request, context)
+        except Exception as error:
+            await _fail(method, context, error, request)
 
+    async def _converse(
+        self,
+        method: _Method,
+        caller: Caller | None,
+        call: Callable[[AsyncIterator[Message], grpc.aio.ServicerContext], AsyncIterator[Message]],
+        requests: AsyncIterator[Message],
+        context: grpc.aio.ServicerContext,
+    ) -> AsyncIterator[Message]:
+        async def checked() -> AsyncIterator[Message]:
+            async for request in requests:
+                self._check(method, caller, request)
+                yield request
 
-def rpc_status(error: CaminoError) -> status_pb2.Status:
-    """The error as google.rpc.Status with ErrorInfo and, for bad requests, BadRequest (AIP-193): the first violations,
-    as many as fit."""
-    code = grpc.StatusCode[error.status.value].value[0]
-    details: list[Message] = [
-        error_details_pb2.ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=error.metadata),
-    ]
-    if error.violations:
-        details.append(
-            error_details_pb2.BadRequest(
-                field_violations=[
-                    error_details_pb2.BadRequest.FieldViolation(
-                        field=v.field, description=v.message, reason=error.reason
-                    )
-                    for v in _first(error.violations)
-                ]
-            )
-        )
-    status = status_pb2.Status(code=code, message=_cut(error.message))
-    for detail in details:
-        packed = any_pb2.Any()
-        packed.Pack(detail)
-        status.details.append(packed)
-    return status
+        try:
+            async for response in call(checked(), context):
+                yield response
+        except Exception as error:
+            await _fail(method, context, error)
 
-
-def _cut(message: str) -> str:
-    return message.encode()[:_MESSAGE_BYTES].decode(errors="ignore")
-
-
-def _first(violations: Iterable[Violation]) -> Iterator[Violation]:
-    room = _VIOLATIONS_BYTES
-    for violation in violations:
-        room -= len(violation.field.encode()) + len(violation.message.encode()) + 32
-        if room < 0:
+    def _check(self, method: _Method, caller: Caller | None, request: Any) -> None:
+        self._validator.check(request, method.items_field)
+        if caller is None:
             return
-        yield violation
+        if method.has_workspace:
+            caller.must_reach(request.workspace_id)
+        else:
+            caller.must_reach_everything()
 
 
-async def abort(context: grpc.aio.ServicerContext, error: CaminoError) -> None:
-    status: Any = rpc_status(error)
-    await context.abort(
-        grpc.StatusCode[error.status.value],
-        _cut(error.message),
-        trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+def _refusal(method: _Method, error: CaminoError) -> grpc.RpcMethodHandler:
+    """Ends a call with the error. The request stays bytes."""
+
+    async def refuse(_request: object, context: grpc.aio.ServicerContext) -> NoReturn:
+        await _fail(method, context, error)
+
+    if method.streams:
+        return grpc.stream_stream_rpc_method_handler(refuse)
+    return grpc.unary_unary_rpc_method_handler(refuse)
+
+
+async def _fail(
+    method: _Method, context: grpc.aio.ServicerContext, error: Exception, request: Message | None = None
+) -> NoReturn:
+    known = as_camino_error(error)
+    internal = known.status is Status.INTERNAL
+    log.log(
+        40 if internal else 20,
+        "call failed",
+        method=method.name,
+        reason=known.reason,
+        error=cut(known.message),
+        request=redacted(request) if internal and request is not None else None,
+        exc_info=error if internal else None,
     )
+    await abort(context, known)

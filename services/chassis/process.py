@@ -14,6 +14,8 @@ import structlog
 from services.chassis import logging
 from services.chassis.app import App, Footing, migrate, open_store
 from services.chassis.broker import Broker
+from services.chassis.callers_file import CallersError
+from services.chassis.callers_watch import WatchedCallers
 from services.chassis.clock import Clock, SystemClock
 from services.chassis.config import ConfigError, ServiceConfig, load
 from services.chassis.errors import CaminoError
@@ -33,15 +35,18 @@ def main(kind: type[C], footing: Callable[[C], Footing], build: Build[C]) -> int
     if command not in ("serve", "migrate") or len(sys.argv) > 2:
         sys.stderr.write(f"usage: python -m services.<name> [serve|migrate], not {' '.join(sys.argv[1:])!r}\n")
         return 2
+    clock = SystemClock()
     try:
         config = load(kind)
-    except ConfigError as error:
+        serving = command == "serve"
+        callers = WatchedCallers.open(config.callers_file, clock) if serving and config.callers_file else None
+    except (ConfigError, CallersError) as error:
         sys.stderr.write(f"{error}\n")
         return 2
     what = footing(config)
     logging.configure(what.name, config.instance, config.log_level)
     try:
-        asyncio.run(_migrate(config, what) if command == "migrate" else _serve(config, build))
+        asyncio.run(_migrate(config, what) if command == "migrate" else _serve(config, build, callers, clock))
     except (CaminoError, OSError) as error:
         log.error("can't start", error=str(error))
         return 1
@@ -53,7 +58,7 @@ async def _migrate(config: ServiceConfig, footing: Footing) -> None:
     try:
         broker = await Broker.connect(config.nats_url, footing.name)
         try:
-            await migrate(footing, database, broker)
+            await migrate(footing, config, database, broker)
         finally:
             await broker.close()
     finally:
@@ -61,16 +66,18 @@ async def _migrate(config: ServiceConfig, footing: Footing) -> None:
     log.info("migrated")
 
 
-async def _serve(config: C, build: Build[C]) -> None:
+async def _serve(config: C, build: Build[C], callers: WatchedCallers | None, clock: Clock) -> None:
     asked_to_stop = asyncio.Event()
     for name in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(name, asked_to_stop.set)
-    async with build(config, SystemClock()) as app:
-        server = Server(app.mounted)
+    async with build(config, clock) as app:
+        server = Server(app.mounted, callers)
         port = await server.start(config.listen)
         health = HealthWatch(server, app.probes)
         await health.check()
-        running = Running([health, *app.loops])
+        if callers is None:
+            log.warning("open to everybody: CAMINO_CALLERS_FILE names no list of callers")
+        running = Running([health, *([callers] if callers else []), *app.loops])
         if config.port_file:
             config.port_file.write_text(str(port))
         log.info("ready", listen=f"{config.listen.rsplit(':', 1)[0]}:{port}")

@@ -12,7 +12,12 @@ from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
+from services.chassis.callers import KnowsCallers
 from services.chassis.interceptors import Boundary
+
+LIVE = "live"
+"""The name by which `grpc.health.v1` tells that the process answers at all, whatever it stands on: for liveness, as the
+empty name is for readiness."""
 
 _MAX_MESSAGE = 16 * 1024 * 1024
 
@@ -27,12 +32,12 @@ class Mounted:
 
 
 class Server:
-    """Serves some servicers on one address."""
+    """Serves some servicers on one address, to the callers it's given or to everybody."""
 
-    def __init__(self, mounted: Sequence[Mounted]) -> None:
+    def __init__(self, mounted: Sequence[Mounted], callers: KnowsCallers | None = None) -> None:
         self._names = [mount.service for mount in mounted]
         self._server = grpc.aio.server(
-            interceptors=(Boundary(self._names),),
+            interceptors=(Boundary(self._names, callers),),
             options=(
                 ("grpc.max_receive_message_length", _MAX_MESSAGE),
                 ("grpc.max_send_message_length", _MAX_MESSAGE),
@@ -51,8 +56,9 @@ class Server:
         reflection.enable_server_reflection([*self._names, HEALTH, reflection.SERVICE_NAME], self._server)
 
     async def start(self, listen: str) -> int:
-        """Serve on `address:port`, not yet as healthy. Returns the port. Raises OSError when it's taken."""
+        """Serve on `address:port`, alive but not yet as healthy. Returns the port. Raises OSError when it's taken."""
         await self.set_serving(False)
+        await self._health.set(LIVE, health_pb2.HealthCheckResponse.SERVING)
         try:
             port: int = self._server.add_insecure_port(listen)
         except RuntimeError as error:

@@ -13,6 +13,7 @@ from typing import TypeVar
 import grpc
 
 from services.chassis.app import App
+from services.chassis.callers import KnowsCallers
 from services.chassis.clients import open_channel
 from services.chassis.clock import SECOND, Instant
 from services.chassis.loops import Running
@@ -49,9 +50,10 @@ class FakeClock:
 
 
 @asynccontextmanager
-async def serving(app: App) -> AsyncIterator[grpc.aio.Channel]:
-    """Serve an app on a free loopback port with its loops running, and give a channel to it."""
-    server = Server(app.mounted)
+async def serving(app: App, callers: KnowsCallers | None = None) -> AsyncIterator[grpc.aio.Channel]:
+    """Serve an app, to these callers or to everybody, on a free loopback port with its loops running, and give a
+    channel to it."""
+    server = Server(app.mounted, callers)
     port = await server.start("127.0.0.1:0")
     await server.set_serving(True)
     running = Running(app.loops)

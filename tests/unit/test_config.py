@@ -49,6 +49,7 @@ def test_one_error_lists_every_problem_by_its_variable(monkeypatch: pytest.Monke
         "CAMINO_PARTITIONS": "0",
         "CAMINO_LOG_LEVEL": "loud",
         "CAMINO_DRAIN_SECONDS": "soon",
+        "CAMINO_DELETABLE_WORKSPACES": "test-(",
         "NATS_URL": "http://example.com",
     }.items():
         monkeypatch.setenv(name, value)
@@ -60,9 +61,18 @@ def test_one_error_lists_every_problem_by_its_variable(monkeypatch: pytest.Monke
         "CAMINO_PARTITIONS",
         "CAMINO_LOG_LEVEL",
         "CAMINO_DRAIN_SECONDS",
+        "CAMINO_DELETABLE_WORKSPACES",
         "NATS_URL",
     }
     assert "'loud'" in str(raised.value)
+
+
+def test_a_port_is_one_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMINO_LISTEN", "[::]:65535")
+    assert load(ServiceConfig).listen == "[::]:65535"
+    monkeypatch.setenv("CAMINO_LISTEN", "[::]:65536")
+    with pytest.raises(ConfigError, match="CAMINO_LISTEN: the port must be at most 65535"):
+        load(ServiceConfig)
 
 
 def test_an_error_keeps_a_password_to_itself(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,3 +91,16 @@ def test_a_services_own_setting_is_named_by_its_variable(monkeypatch: pytest.Mon
         load(Config)
     monkeypatch.setenv("CAMINO_RETRIES", "3")
     assert load(Config).retries == 3
+
+
+def test_a_token_file_must_hold_a_token(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    monkeypatch.setenv("CAMINO_TOKEN_FILE", str(file))
+    with pytest.raises(ConfigError, match=r"CAMINO_TOKEN_FILE: .*can't be read: No such file"):
+        load(ServiceConfig)
+    file.write_text("secret words")
+    with pytest.raises(ConfigError, match=r"CAMINO_TOKEN_FILE: .*visible ASCII") as raised:
+        load(ServiceConfig)
+    assert "secret words" not in str(raised.value)
+    file.write_text("secret")
+    assert load(ServiceConfig).token_file == file
