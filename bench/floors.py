@@ -19,7 +19,7 @@ import nats
 import psutil
 from nats.js.api import StreamConfig
 
-from services.chassis.documents import Document, Index, Schema
+from services.chassis.documents import Document, Index, Owner, Schema
 from services.chassis.sqlite import SqliteDatabase
 
 _PAYLOAD = os.urandom(300)
@@ -82,7 +82,7 @@ async def jetstream(url: str, broker: psutil.Process, items: int, batch: int = 5
 async def store(items: int, batch: int = 500) -> tuple[float, float]:
     """CPU seconds per document written new in the embedded store (half a kilobyte, one index), and wall seconds."""
     with tempfile.TemporaryDirectory() as directory:
-        schema = Schema("bare", (Index("due", ("partition", "due_at")),))
+        schema = Schema("bare", (Index("due", ("partition", "due_at")),), owner=Owner.SERVICE)
         database = await SqliteDatabase.open(Path(directory) / "bare.db")
         await database.migrate([schema])
         collection = database.collection(schema)

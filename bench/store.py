@@ -16,10 +16,10 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from services.chassis.documents import Collection, Document, Index, Schema
+from services.chassis.documents import Collection, Document, Index, Owner, Schema
 from services.chassis.sqlite import SqliteDatabase
 
-RUNS = Schema("runs", (Index("by_wake", ("workspace", "wake_at")),))
+RUNS = Schema("runs", (Index("by_wake", ("workspace", "wake_at")),), owner=Owner.WORKSPACE)
 DOCUMENTS = 20_000
 BATCHES = 100
 

@@ -46,7 +46,7 @@ async def build(
         for provider in {provider.name: provider for provider in carriers.values()}.values():
             stack.push_async_callback(provider.close)
         store = Store.of(resources.database)
-        library = Library(store, Compiler())
+        library = Library(store, Compiler(), clock)
         rules = Rules(int(config.lease_seconds * SECOND), config.partitions, config.crash_at)
         sender = Sender(store, resources.publisher, Gate(store, library, carriers), carriers, clock, rules)
         consumer = BatchConsumer(resources.broker, sends(config), SendRequested, sender.handle, resources.dead_letters)
@@ -64,7 +64,7 @@ async def build(
             mounted=[
                 messages.mounted(messages.MessageServicer(store, sender, clock)),
                 template_service.mounted(template_service.TemplateServicer(store, library, clock)),
-                ops.mounted(resources.dead_letters),
+                *ops.mounted(resources, forget=library.forget),
             ],
             loops=[consumer, due, resources.leases],
             probes=resources.probes(),

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from services.channels import convert
 from services.channels.store import Store
 from services.channels.templates import Compiler, Template
+from services.chassis.clock import SECOND, Clock, Instant
 from services.chassis.documents import Document, change
 from services.chassis.errors import Contention, EtagMismatch, InvalidDefinition, NotFound
 
@@ -15,25 +17,43 @@ Name = tuple[str, str, int]
 """Workspace, template and version; version 0 is the current one."""
 
 _KEPT = 1_000
+_LOOK_EVERY = SECOND
+
+
+@dataclass(slots=True)
+class _Compiled:
+    """What was made of a version's content, and when that was last seen in the store."""
+
+    content: bytes
+    template: Template | InvalidDefinition
+    seen_at: Instant
 
 
 class Library:
-    """A version never changes, so what was compiled of it stays good; which one is current is asked each time."""
+    """A version never changes, so what was compiled of it stays good for as long as it's there: it may be deleted with
+    its workspace, and its number come again, so it's looked at once a second. Which one is current is asked each
+    time."""
 
-    def __init__(self, store: Store, compiler: Compiler) -> None:
+    def __init__(self, store: Store, compiler: Compiler, clock: Clock) -> None:
         self._store = store
         self._compiler = compiler
-        self._compiled: dict[Name, Template | InvalidDefinition] = {}
+        self._clock = clock
+        self._compiled: dict[Name, _Compiled] = {}
+
+    def forget(self, workspace_id: str) -> None:
+        """Let go of a workspace's templates."""
+        self._compiled = {name: kept for name, kept in self._compiled.items() if name[0] != workspace_id}
 
     async def compiled(self, names: Iterable[Name]) -> dict[Name, Template | InvalidDefinition]:
         """The templates of these names, or what is wrong with one: a rule may have become stricter since it was
         published. Those that don't exist are left out."""
+        now = self._clock.now()
         found: dict[Name, Template | InvalidDefinition] = {}
         missing: dict[Name, str] = {}
         for name in names:
             kept = self._compiled.get(name)
-            if kept is not None:
-                found[name] = kept
+            if kept is not None and now < kept.seen_at + _LOOK_EVERY:
+                found[name] = kept.template
             else:
                 missing[name] = convert.template_key(name[0], name[1])
         if missing:
@@ -50,19 +70,22 @@ class Library:
                 if document is not None and name[2] not in (0, convert.version_of(document.body)):
                     document = filed.get(convert.version_key(key, name[2]))
                 if document is not None:
-                    found[name] = self._compile((name[0], name[1], convert.version_of(document.body)), document)
+                    found[name] = self._compile((name[0], name[1], convert.version_of(document.body)), document, now)
         return found
 
-    def _compile(self, name: Name, document: Document) -> Template | InvalidDefinition:
-        template = self._compiled.get(name)
-        if template is None:
-            try:
-                template = self._compiler.compile(convert.source_of(convert.content_of(document.body)))
-            except InvalidDefinition as error:
-                template = error
-            if len(self._compiled) >= _KEPT:
-                del self._compiled[next(iter(self._compiled))]
-            self._compiled[name] = template
+    def _compile(self, name: Name, document: Document, now: Instant) -> Template | InvalidDefinition:
+        kept = self._compiled.get(name)
+        if kept is not None and convert.has_content(document.body, kept.content):
+            kept.seen_at = now
+            return kept.template
+        template: Template | InvalidDefinition
+        try:
+            template = self._compiler.compile(convert.source_of(convert.content_of(document.body)))
+        except InvalidDefinition as error:
+            template = error
+        if kept is None and len(self._compiled) >= _KEPT:
+            del self._compiled[next(iter(self._compiled))]
+        self._compiled[name] = _Compiled(document.body["content"], template, now)
         return template
 
     async def read(self, name: Name) -> Document:
@@ -84,10 +107,6 @@ class Library:
         key = convert.template_key(workspace_id, template_id)
         wanted = convert.content_bytes(content)
         current = await self._store.templates.get([key])
-        if key in current and not convert.has_content(current[key].body, wanted):
-            # Filed before it's replaced. If others replace it meanwhile, it's filed all the same.
-            old = current[key].body
-            await self._store.versions.put([Document(convert.version_key(key, convert.version_of(old)), old)])
 
         def decide(_key: str, found: Document | None) -> dict[str, Any] | None:
             if found is not None and convert.has_content(found.body, wanted):
@@ -101,4 +120,8 @@ class Library:
                 raise Contention("others published this template at the same time; retry")
             return convert.template_body(convert.version_of(found.body) + 1 if found else 1, wanted, now)
 
+        if decide(key, current.get(key)) and key in current:
+            # Filed before it's replaced. If others replace it meanwhile, it's filed all the same.
+            old = current[key].body
+            await self._store.versions.put([Document(convert.version_key(key, convert.version_of(old)), old)])
         return (await change(self._store.templates, [key], decide, known=current))[key]

@@ -7,29 +7,34 @@
 
 A message that is not settled has `due_at`: the index over it is what drives messages whose worker died or that wait
 for another try. A version is filed before the next one takes its place, so what is filed never changes.
+
+A workspace is deleted in the order of `SCHEMAS`: templates first, so that no request that comes again is sent again
+once its message is gone from the ledger.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from services.chassis.documents import Collection, Database, Index, Schema
+from services.chassis.documents import Collection, Database, Index, Owner, Schema
 
+TEMPLATES = Schema("templates", owner=Owner.WORKSPACE)
+VERSIONS = Schema("versions", owner=Owner.WORKSPACE)
 MESSAGES = Schema(
-    "messages", (Index("due", ("partition", "due_at")), Index("by_state", ("workspace", "state", "updated")))
+    "messages",
+    (Index("due", ("partition", "due_at")), Index("by_state", ("workspace", "state", "updated"))),
+    owner=Owner.WORKSPACE,
 )
-SUPPRESSIONS = Schema("suppressions")
-TEMPLATES = Schema("templates")
-VERSIONS = Schema("versions")
-SCHEMAS = (MESSAGES, SUPPRESSIONS, TEMPLATES, VERSIONS)
+SUPPRESSIONS = Schema("suppressions", owner=Owner.WORKSPACE)
+SCHEMAS = (TEMPLATES, VERSIONS, MESSAGES, SUPPRESSIONS)
 
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    messages: Collection
-    suppressions: Collection
     templates: Collection
     versions: Collection
+    messages: Collection
+    suppressions: Collection
 
     @classmethod
     def of(cls, database: Database) -> Store:

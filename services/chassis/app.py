@@ -17,6 +17,7 @@ from services.chassis.leases import LEASES, Leases
 from services.chassis.loops import Loop
 from services.chassis.server import Mounted
 from services.chassis.stores import open_database
+from services.chassis.workspaces import Workspaces
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,7 @@ class Footing:
 
     name: str
     schemas: Sequence[Schema]
+    """In the order in which a workspace is deleted from them: see `Workspaces`."""
     streams: Sequence[StreamSpec] = ()
     consumers: Sequence[ConsumerSpec] = ()
 
@@ -38,6 +40,7 @@ class Resources:
     publisher: Publisher
     leases: Leases
     dead_letters: DeadLetters
+    workspaces: Workspaces
 
     def probes(self) -> dict[str, Probe]:
         return {"store": self.database.ping, "broker": self.broker.ping, "publishing": self.publisher.check}
@@ -67,13 +70,14 @@ async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> Asy
         broker = await Broker.connect(config.nats_url, footing.name)
         try:
             if config.migrate_on_start:
-                await migrate(footing, database, broker)
+                await migrate(footing, config, database, broker)
             yield Resources(
                 database,
                 broker,
                 Publisher(broker, footing.name),
                 Leases(database.collection(LEASES), config.partitions, config.instance, clock),
                 DeadLetters(database.collection(DEAD_LETTERS), clock),
+                Workspaces(database, _schemas(footing), broker, footing.streams, config.deletable_workspaces),
             )
         finally:
             await broker.close()
@@ -81,7 +85,11 @@ async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> Asy
         await database.close()
 
 
-async def migrate(footing: Footing, database: Database, broker: Broker) -> None:
+async def migrate(footing: Footing, config: ServiceConfig, database: Database, broker: Broker) -> None:
     """Create what the footing declares and isn't there yet. Idempotent, and safe beside running replicas."""
-    await database.migrate([LEASES, DEAD_LETTERS, *footing.schemas])
-    await broker.declare(footing.streams, footing.consumers)
+    await database.migrate(_schemas(footing))
+    await broker.declare(footing.streams, footing.consumers, replicas=config.stream_replicas)
+
+
+def _schemas(footing: Footing) -> Sequence[Schema]:
+    return LEASES, DEAD_LETTERS, *footing.schemas

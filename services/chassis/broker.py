@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -33,7 +34,6 @@ class StreamSpec:
     message_types: tuple[type[Message], ...]
     retention: Literal["work", "log"]
     max_age_s: float
-    replicas: int = 1
 
     def subjects(self) -> list[str]:
         return [f"{kind.DESCRIPTOR.full_name}.>" for kind in self.message_types]
@@ -121,11 +121,13 @@ class Broker:
         except (TimeoutError, NatsError) as error:
             raise BrokerUnavailable(f"JetStream doesn't answer: {error}") from error
 
-    async def declare(self, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec]) -> None:
-        """Create or update streams and consumers. Idempotent. Waits for streams that other services have yet to
-        create."""
+    async def declare(
+        self, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec], *, replicas: int = 1
+    ) -> None:
+        """Create or update streams, each on so many servers, and consumers. Idempotent. Waits for streams that other
+        services have yet to create."""
         for stream in streams:
-            await self._declare_stream(stream)
+            await self._declare_stream(stream, replicas)
         for consumer in consumers:
             backoff = Backoff()
             for durable, subject in consumer.durables().values():
@@ -137,7 +139,7 @@ class Broker:
                         log.info("waiting for a stream", stream=consumer.stream, consumer=durable)
                         await backoff.pause()
 
-    async def _declare_stream(self, spec: StreamSpec) -> None:
+    async def _declare_stream(self, spec: StreamSpec, replicas: int) -> None:
         config = StreamConfig(
             name=spec.name,
             subjects=spec.subjects(),
@@ -145,7 +147,7 @@ class Broker:
             storage=StorageType.FILE,
             max_age=spec.max_age_s,
             duplicate_window=120,
-            num_replicas=spec.replicas,
+            num_replicas=replicas,
         )
         try:
             await self.jetstream.add_stream(config)
@@ -154,6 +156,27 @@ class Broker:
                 raise
             await self.jetstream.update_stream(config)
 
+    async def purge(self, spec: StreamSpec, workspace_id: str) -> int:
+        """Remove a workspace's messages from a stream. How many there were. Raises `BrokerUnavailable`.
+
+        The broker goes on recognising their ids for as long as it would have anyway.
+        """
+        removed = 0
+        for kind in spec.message_types:
+            # JetStream's API itself: the client's method for it keeps the number to itself.
+            request = {"filter": f"{kind.DESCRIPTOR.full_name}.{workspace_id}.>"}
+            try:
+                reply = await self.client.request(
+                    f"$JS.API.STREAM.PURGE.{spec.name}", json.dumps(request).encode(), timeout=_PURGE_S
+                )
+            except (TimeoutError, NatsError) as error:
+                raise BrokerUnavailable(f"the broker did not confirm a purge: {error}") from error
+            answer = json.loads(reply.data)
+            if "error" in answer:
+                raise BrokerUnavailable(f"{spec.name} can't be purged: {answer['error']['description']}")
+            removed += answer["purged"]
+        return removed
+
     async def close(self) -> None:
         self._closing.set()
         if not self.client.is_closed:
@@ -161,6 +184,7 @@ class Broker:
 
 
 _STREAM_NAME_IN_USE = 10058
+_PURGE_S = 20.0
 
 
 def _consumer_config(spec: ConsumerSpec, durable: str, subject: str) -> ConsumerConfig:

@@ -10,12 +10,13 @@ from typing import Any
 import structlog
 
 from services.chassis.clock import Clock
-from services.chassis.documents import Collection, Document, Index, Page, Schema, change
+from services.chassis.documents import Collection, Document, Index, Owner, Page, Schema, change
 from services.chassis.errors import NotFound
+from services.chassis.events import workspace_of
 
 log = structlog.get_logger()
 
-DEAD_LETTERS = Schema("dead_letters", (Index("by_time", ("all", "at")),))
+DEAD_LETTERS = Schema("dead_letters", (Index("by_time", ("all", "at")),), owner=Owner.WORKSPACE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,12 @@ class Letter:
     subject: str
     data: bytes
     reason: str
+
+    @property
+    def id(self) -> str:
+        """`<workspace>/<digest>`: the same for the same input and consumer."""
+        digest = sha256(f"{self.consumer}\n{self.subject}\n".encode() + self.data).hexdigest()[:32]
+        return f"{workspace_of(self.subject)}/{digest}"
 
 
 class DeadLetters:
@@ -43,7 +50,7 @@ class DeadLetters:
     async def add(self, letters: Iterable[Letter]) -> None:
         """Keep letters. Returns when they are durable, so that the input can be acknowledged."""
         now = self._clock.now()
-        by_id = {sha256(f"{x.consumer}\n{x.subject}\n".encode() + x.data).hexdigest()[:32]: x for x in letters}
+        by_id = {letter.id: letter for letter in letters}
 
         def decide(id_: str, old: Document | None) -> dict[str, Any]:
             letter = by_id[id_]

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import Enum
 from random import random
 from typing import Any, Protocol
 
@@ -34,12 +35,22 @@ class Index:
     fields: tuple[str, ...]
 
 
+class Owner(Enum):
+    """Whose the documents of a collection are."""
+
+    WORKSPACE = "workspace"
+    """Each is some workspace's: its id is that workspace's, or begins with it and a slash."""
+    SERVICE = "service"
+    """The service's own, whichever workspaces there are."""
+
+
 @dataclass(frozen=True, slots=True)
 class Schema:
-    """A collection's name and its declared indexes."""
+    """A collection's name, its declared indexes, and whose its documents are."""
 
     name: str
     indexes: tuple[Index, ...] = ()
+    owner: Owner = field(kw_only=True)
 
 
 @dataclass(slots=True)

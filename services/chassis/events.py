@@ -31,6 +31,12 @@ def subject_of(kind: type[Message], workspace_id: str, partition: int, key: str)
     return f"{kind.DESCRIPTOR.full_name}.{workspace_id}.{partition}.{key}"
 
 
+def workspace_of(subject: str) -> str:
+    """The workspace of a subject that `subject_of` made; empty for one that it can't have made."""
+    parts = subject.rsplit(".", 3)
+    return parts[1] if len(parts) == 4 else ""
+
+
 class Publisher:
     """Publishes batches. `source` says in CloudEvents' words who does."""
 

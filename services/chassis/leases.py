@@ -9,11 +9,11 @@ from typing import Any
 import structlog
 
 from services.chassis.clock import SECOND, Clock, Instant, wait_for_any
-from services.chassis.documents import Collection, Document, Schema, change
+from services.chassis.documents import Collection, Document, Owner, Schema, change
 
 log = structlog.get_logger()
 
-LEASES = Schema("leases")
+LEASES = Schema("leases", owner=Owner.SERVICE)
 
 
 class Leases:

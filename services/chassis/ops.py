@@ -1,12 +1,22 @@
-"""`camino.ops.v1` on every service: its dead letters."""
+"""`camino.ops.v1` on every service: its dead letters, and what it holds of a workspace."""
 
 from __future__ import annotations
 
-from camino.ops.v1 import dead_letter_pb2, dead_letter_service_pb2, dead_letter_service_pb2_grpc
+from collections.abc import Callable
 
+from camino.ops.v1 import (
+    dead_letter_pb2,
+    dead_letter_service_pb2,
+    dead_letter_service_pb2_grpc,
+    workspace_service_pb2,
+    workspace_service_pb2_grpc,
+)
+
+from services.chassis.app import Resources
 from services.chassis.dead_letters import DeadLetters
 from services.chassis.server import Mounted
 from services.chassis.wire import timestamp
+from services.chassis.workspaces import Workspaces
 
 
 class DeadLetterServicer(dead_letter_service_pb2_grpc.DeadLetterServiceServicer):
@@ -40,9 +50,31 @@ class DeadLetterServicer(dead_letter_service_pb2_grpc.DeadLetterServiceServicer)
         return dead_letter_service_pb2.RedriveDeadLetterResponse(handled=not reason, reason=reason)
 
 
-def mounted(dead_letters: DeadLetters) -> Mounted:
-    return Mounted(
-        dead_letter_service_pb2_grpc.add_DeadLetterServiceServicer_to_server,
-        DeadLetterServicer(dead_letters),
-        "camino.ops.v1.DeadLetterService",
+class WorkspaceServicer(workspace_service_pb2_grpc.WorkspaceServiceServicer):
+    def __init__(self, workspaces: Workspaces, forget: Callable[[str], None]) -> None:
+        self._workspaces = workspaces
+        self._forget = forget
+
+    async def DeleteWorkspace(
+        self, request: workspace_service_pb2.DeleteWorkspaceRequest, context: object
+    ) -> workspace_service_pb2.DeleteWorkspaceResponse:
+        deleted = await self._workspaces.delete(request.workspace_id, self._forget)
+        return workspace_service_pb2.DeleteWorkspaceResponse(
+            deleted_documents=deleted.documents, deleted_facts=deleted.facts
+        )
+
+
+def mounted(resources: Resources, *, forget: Callable[[str], None] = lambda workspace_id: None) -> tuple[Mounted, ...]:
+    """`forget` lets go of what the service remembers of a workspace, which is being deleted."""
+    return (
+        Mounted(
+            dead_letter_service_pb2_grpc.add_DeadLetterServiceServicer_to_server,
+            DeadLetterServicer(resources.dead_letters),
+            "camino.ops.v1.DeadLetterService",
+        ),
+        Mounted(
+            workspace_service_pb2_grpc.add_WorkspaceServiceServicer_to_server,
+            WorkspaceServicer(resources.workspaces, forget),
+            "camino.ops.v1.WorkspaceService",
+        ),
     )

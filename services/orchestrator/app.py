@@ -63,7 +63,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
         resources = await stack.enter_async_context(stand_on(footing(config), config, clock))
 
         async def channel(target: str) -> grpc.aio.Channel:
-            return await stack.enter_async_context(open_channel(target))
+            return await stack.enter_async_context(open_channel(target, token_file=config.token_file))
 
         profiles = Profiles(await channel(config.profile_target))
         segments = Segments(await channel(config.segment_target))
@@ -144,7 +144,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
                     campaign_service.CampaignServicer(store, checks, clock, config.partitions, hints["campaigns"].hint)
                 ),
                 decision_service.mounted(decision_service.DecisionServicer(store)),
-                ops.mounted(resources.dead_letters),
+                *ops.mounted(resources, forget=registry.forget),
             ],
             loops=[
                 BatchConsumer(

@@ -40,9 +40,9 @@ class CampaignServicer(campaign_service_pb2_grpc.CampaignServiceServicer):  # ty
         key = f"{request.workspace_id}/{request.campaign_id}"
         etag = etag_of(request.definition, template_version)
         found = (await self._store.campaigns.get([key])).get(key)
-        check_etag(request.etag, found.body["etag"] if found else "")
         if found and found.body["etag"] == etag:
             return campaign_service_pb2.ScheduleCampaignResponse(campaign=await wire_campaign(self._store, found))
+        check_etag(request.etag, found.body["etag"] if found else "")
         if found and found.body["state"] != _SCHEDULED:
             raise FailedPrecondition(_wrong_state(found.body, "only a scheduled campaign can be changed"))
         now = self._clock.now()

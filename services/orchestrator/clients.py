@@ -50,10 +50,10 @@ class Segments:
         self, workspace_id: str, queries: Mapping[tuple[str, str], Collection[str]]
     ) -> dict[tuple[str, str], frozenset[str] | None]:
         """For each (profile, event) the asked segments that the profile is in; None when that event has not got there
-        yet."""
+        yet. Nobody is in segments that are gone, with their workspace."""
         answers: dict[tuple[str, str], frozenset[str] | None] = {}
         for batch in _batches(queries):
-            reply = await ask(
+            reply = await _found(
                 self._stub.CheckMembership(
                     segment_service_pb2.CheckMembershipRequest(
                         workspace_id=workspace_id,
@@ -68,6 +68,9 @@ class Segments:
                     )
                 )
             )
+            if reply is None:
+                answers.update(dict.fromkeys(batch, frozenset()))
+                continue
             for key, answer in zip(batch, reply.answers, strict=True):
                 answers[key] = None if answer.behind else frozenset(answer.member_of)
         return answers
@@ -77,15 +80,15 @@ class Segments:
         return await _found(self._stub.GetSegment(request)) is not None
 
     async def members(self, workspace_id: str, segment_id: str, limit: int, after: str) -> tuple[list[str], str]:
-        """A page of a segment's members, and the token of the next."""
-        reply = await ask(
+        """A page of a segment's members, and the token of the next. One that is gone, with its workspace, has none."""
+        reply = await _found(
             self._stub.ListMembers(
                 segment_service_pb2.ListMembersRequest(
                     workspace_id=workspace_id, segment_id=segment_id, page_size=limit, page_token=after
                 )
             )
         )
-        return list(reply.profile_ids), reply.next_page_token
+        return (list(reply.profile_ids), reply.next_page_token) if reply else ([], "")
 
 
 class Templates:

@@ -30,9 +30,9 @@ class JourneyServicer(journey_service_pb2_grpc.JourneyServiceServicer):  # type:
         definition = request.definition.SerializeToString(deterministic=True)
         etag = etag_of(request.definition, sorted(versions.items()))
         found = (await self._store.journeys.get([key])).get(key)
-        check_etag(request.etag, found.body["etag"] if found else "")
         if found and found.body["etag"] == etag:
             return journey_service_pb2.PublishJourneyResponse(journey=self._wire(found))
+        check_etag(request.etag, found.body["etag"] if found else "")
         now = self._clock.now()
 
         async def keep_version(version: int) -> None:

@@ -18,10 +18,14 @@ _EVERY = SECOND
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """A journey's current version, and its state, which may change without a new version."""
+    """A journey's current version, and its state, which may change without a new version.
+
+    `created_at` tells it from one of the same name that was deleted.
+    """
 
     journey: Journey
     state: int
+    created_at: int
 
     @property
     def takes_in(self) -> bool:
@@ -35,7 +39,7 @@ class Published:
 class Registry:
     """Current versions by (workspace, event type) and by id; older ones are read when a run on one goes on.
 
-    What this replica publishes it knows at once; what others publish it sees within a second.
+    What this replica publishes or deletes it knows at once; what others do it sees within a second.
     """
 
     name = "journey-registry"
@@ -68,18 +72,40 @@ class Registry:
                 self.learn(document)
             after = page.next
             if not after:
-                return
+                break
+        if await self._store.journeys.count("by_update", 1) < len(self._current):
+            await self._drop_deleted()
+
+    async def _drop_deleted(self) -> None:
+        known = dict(self._current)
+        there = await self._store.journeys.get(known)
+        # Not one that was published anew meanwhile.
+        self._drop({key for key, old in known.items() if key not in there and self._current.get(key) is old})
+
+    def forget(self, workspace_id: str) -> None:
+        """Let go of a workspace's journeys."""
+        self._drop({key for key in self._current if key.partition("/")[0] == workspace_id})
+
+    def _drop(self, keys: set[str]) -> None:
+        self._current = {key: published for key, published in self._current.items() if key not in keys}
+        self._versions = {name: journey for name, journey in self._versions.items() if name[0] not in keys}
+        self._index()
 
     def learn(self, document: Document) -> None:
         body = document.body
         self._seen = max(self._seen, body["updated"])
         workspace_id, _, journey_id = document.id.partition("/")
         known = self._current.get(document.id)
-        if known and (known.journey.version, known.state) == (body["version"], body["state"]):
+        if known and known.created_at != body["created"]:
+            self._drop({document.id})
+        elif known and (known.journey.version, known.state) == (body["version"], body["state"]):
             return
         journey = convert.journey_of(workspace_id, journey_id, body["version"], body)
         self._versions[document.id, journey.version] = journey
-        self._current[document.id] = Published(journey, body["state"])
+        self._current[document.id] = Published(journey, body["state"], body["created"])
+        self._index()
+
+    def _index(self) -> None:
         self._by_trigger = {}
         for published in self._current.values():
             key = (published.journey.workspace_id, published.journey.event_type)

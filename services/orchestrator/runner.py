@@ -18,7 +18,7 @@ from services.orchestrator import convert, decisions, obligations
 from services.orchestrator.clients import Profiles, Segments
 from services.orchestrator.convert import Body
 from services.orchestrator.domain.decision import Verdict
-from services.orchestrator.domain.engine import Event, Facts, Run, RunState, Transition, advance
+from services.orchestrator.domain.engine import Event, Facts, Run, RunState, Transition, abandon, advance
 from services.orchestrator.domain.journey import Journey
 from services.orchestrator.domain.person import Person
 from services.orchestrator.registry import Registry
@@ -94,7 +94,7 @@ class Runner:
                 if not published.takes_in or not journey.takes(wire.type, properties, age):
                     continue
                 person = person or convert.person_of(change.profile)
-                once = wire.profile_id if journey.once else f"event:{wire.event_id}"
+                once = wire.profile_id if journey.once else f"{wire.profile_id}/{wire.event_id}"
                 run_id = derive_id("run", wire.workspace_id, journey.journey_id, once)
                 event = Event(wire.event_id, wire.type, properties)
                 run = Run(run_id, wire.profile_id, event, journey.first, now)
@@ -108,18 +108,24 @@ class Runner:
         return {}
 
     async def woken(self, due: list[Document]) -> None:
-        """Let runs whose time has come go on."""
+        """Let runs whose time has come go on. Those whose journey was deleted don't."""
         now = self._clock.now()
         versions = await self._registry.versions({(d.body["journey"], d.body["version"]) for d in due})
         people = await self._people(due)
         walks = []
+        stranded = []
         for document in due:
             workspace_id, _, run_id = document.id.partition("/")
             run = convert.run_of(run_id, document.body)
-            journey = versions[document.body["journey"], document.body["version"]]
+            journey = versions.get((document.body["journey"], document.body["version"]))
+            if journey is None:
+                ended = abandon(run, now, "its journey was deleted")
+                stranded.append(Document(document.id, {**document.body, **convert.run_body(ended)}, document.rev))
+                continue
             paused = self._registry.paused(document.body["journey"])
             person = people.get((workspace_id, run.profile_id))
             walks.append(Walk(workspace_id, journey, run, document, person, paused))
+        await self._store.runs.put(stranded)
         await self._walk(walks, now)
 
     async def _people(self, due: list[Document]) -> dict[tuple[str, str], Person]:

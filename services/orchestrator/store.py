@@ -10,6 +10,9 @@
 
 What a run or shard owes is in its `owed`: the messages decided and not yet known to have ended. `resend_at` is when
 they're requested again.
+
+A workspace is deleted in the order of `SCHEMAS`: first what begins something, then what has begun, then what that
+refers to. So a run without its journey's version, or a shard without its campaign, is of a deleted workspace.
 """
 
 from __future__ import annotations
@@ -17,19 +20,24 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.chassis.clock import MINUTE, SECOND
-from services.chassis.documents import Collection, Database, Index, Schema
+from services.chassis.documents import Collection, Database, Index, Owner, Schema
 
 _WAKE = Index("wake", ("partition", "wake_at"))
 _OWED = Index("owed", ("partition", "resend_at"))
 
+
+def _of_workspaces(name: str, *indexes: Index) -> Schema:
+    return Schema(name, indexes, owner=Owner.WORKSPACE)
+
+
 SCHEMAS = (
-    Schema("journeys", (Index("by_workspace", ("workspace",)), Index("by_update", ("all", "updated")))),
-    Schema("journey_versions"),
-    Schema("runs", (_WAKE, _OWED, Index("by_journey", ("journey", "created")))),
-    Schema("campaigns", (_WAKE, Index("by_workspace", ("workspace",)))),
-    Schema("audiences"),
-    Schema("shards", (_WAKE, _OWED, Index("by_occurrence", ("occurrence", "open")))),
-    Schema("decisions", (Index("by_profile", ("profile", "at")),)),
+    _of_workspaces("journeys", Index("by_workspace", ("workspace",)), Index("by_update", ("all", "updated"))),
+    _of_workspaces("campaigns", _WAKE, Index("by_workspace", ("workspace",))),
+    _of_workspaces("runs", _WAKE, _OWED, Index("by_journey", ("journey", "created"))),
+    _of_workspaces("shards", _WAKE, _OWED, Index("by_occurrence", ("occurrence", "open"))),
+    _of_workspaces("audiences"),
+    _of_workspaces("journey_versions"),
+    _of_workspaces("decisions", Index("by_profile", ("profile", "at"))),
 )
 
 FIRST_RESEND = 30 * SECOND
@@ -44,11 +52,11 @@ def resend_after(attempt: int) -> int:
 @dataclass(frozen=True, slots=True)
 class Store:
     journeys: Collection
-    journey_versions: Collection
-    runs: Collection
     campaigns: Collection
-    audiences: Collection
+    runs: Collection
     shards: Collection
+    audiences: Collection
+    journey_versions: Collection
     decisions: Collection
 
     @classmethod

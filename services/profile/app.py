@@ -53,7 +53,7 @@ async def build(config: ProfileConfig, clock: Clock) -> AsyncIterator[App]:
         yield App(
             mounted=[
                 service.mounted(service.ProfileServicer(store, ingest)),
-                ops.mounted(resources.dead_letters),
+                *ops.mounted(resources),
             ],
             loops=[
                 pump,

@@ -22,8 +22,10 @@ class Outbox:
         self._publisher = publisher
 
     async def deliver(self, written: list[Document]) -> None:
-        """Publish profiles and events as they are in the store. One read, one publish, one write for each of the
-        two."""
+        """Publish profiles and events as they are in the store. One read, one publish, one write for each of the two.
+
+        An event whose profile is gone is of a workspace that is being deleted: there is nobody to tell of.
+        """
         events = [document for document in written if "type" in document.body]
         profiles = [document for document in written if "type" not in document.body]
         known = {document.id: document for document in profiles}
@@ -31,7 +33,7 @@ class Outbox:
         known.update(await self._store.profiles.get(missing))
         # A profile's own change first: whoever reads its event then knows the person.
         batch = [_outgoing(document, document) for document in profiles]
-        batch += [_outgoing(known[document.body["profile"]], document) for document in events]
+        batch += [_outgoing(known[profile], event) for event in events if (profile := event.body["profile"]) in known]
         await self._publisher.publish(batch)
         await _published(self._store.profiles, profiles)
         await _published(self._store.events, events)
@@ -45,7 +47,8 @@ def _outgoing(profile: Document, cause: Document) -> Outgoing:
     else:
         event_id = cause.id.partition("/")[2]
         message = convert.changed(workspace_id, profile_id, profile.body, event_id, cause.body)
-        message_id = derive_id("event", cause.id)
+        # With the profile's id, which never comes again: the event's may, in a workspace that was deleted.
+        message_id = derive_id("event", cause.id, profile.id)
     subject = subject_of(profile_events_pb2.ProfileChanged, workspace_id, profile.body["partition"], profile_id)
     return Outgoing(subject, message, message_id)
 

@@ -7,6 +7,9 @@ identities that was joined to another before it had a profile.
 for ever.
 
 A profile or event that has not been published yet has `publish_at`: the index over it is the outbox.
+
+A workspace is deleted in the order of `SCHEMAS`, the reverse of that in which they're written: what is left is what a
+crash while writing would leave.
 """
 
 from __future__ import annotations
@@ -14,12 +17,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.chassis.clock import SECOND
-from services.chassis.documents import Collection, Database, Index, Schema
+from services.chassis.documents import Collection, Database, Index, Owner, Schema
 
-IDENTITIES = Schema("identities")
-PROFILES = Schema("profiles", (Index("outbox", ("partition", "publish_at")), Index("by_workspace", ("workspace",))))
-EVENTS = Schema("events", (Index("outbox", ("partition", "publish_at")), Index("by_profile", ("profile", "at"))))
-SCHEMAS = (IDENTITIES, PROFILES, EVENTS)
+_OUTBOX = Index("outbox", ("partition", "publish_at"))
+EVENTS = Schema("events", (_OUTBOX, Index("by_profile", ("profile", "at"))), owner=Owner.WORKSPACE)
+PROFILES = Schema("profiles", (_OUTBOX, Index("by_workspace", ("workspace",))), owner=Owner.WORKSPACE)
+IDENTITIES = Schema("identities", owner=Owner.WORKSPACE)
+SCHEMAS = (EVENTS, PROFILES, IDENTITIES)
 
 SWEEP_AFTER = 10 * SECOND
 """How long the fast path has to publish something before the sweep does."""
@@ -27,9 +31,9 @@ SWEEP_AFTER = 10 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    identities: Collection
-    profiles: Collection
     events: Collection
+    profiles: Collection
+    identities: Collection
 
     @classmethod
     def of(cls, database: Database) -> Store:

@@ -81,7 +81,7 @@ async def build(config: SegmentConfig, clock: Clock) -> AsyncIterator[App]:
         )
         servicer = service.SegmentServicer(store, registry, clock, config.partitions, recompute.hint)
         yield App(
-            mounted=[service.mounted(servicer), ops.mounted(resources.dead_letters)],
+            mounted=[service.mounted(servicer), *ops.mounted(resources, forget=registry.forget)],
             loops=[consumer, timers, recompute, registry, pump, sweep, resources.leases],
             probes=resources.probes(),
         )

@@ -27,7 +27,11 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The serving versions by segment id. `edition` grows by one with every publication."""
+    """The serving versions by segment id.
+
+    `edition` grows with every publication. It's the instant of that, or one more than the edition before: so it grows
+    even if the catalogue is deleted and begun anew, and each edition has only ever been one set of versions.
+    """
 
     edition: int = 0
     heads: Mapping[str, Head] = field(default_factory=dict)
@@ -44,7 +48,7 @@ class Catalogue:
             return self
         if expected_etag and expected_etag != current:
             raise EtagMismatch(current)
-        edition = self.edition + 1
+        edition = max(self.edition + 1, now)
         version, created_at = (head.version + 1, head.created_at) if head else (1, now)
         return Catalogue(edition, {**self.heads, segment_id: Head(version, edition, etag, created_at, now)})
 

@@ -46,25 +46,44 @@ class Profiles:
         A profile that isn't stored yet is made when something happens to it. Returns those with transitions that are
         now to be published. When it returns, all is durable.
         """
-        wanted = list(keys)
+        left = list(keys)
+        owing: list[Document] = []
+        deleted: dict[str, int] = {}
         await self._registry.loaded()
         for _ in range(_REFRESHES):
             news: set[str] = set()
-            try:
-                written = await change(self._store.facts, wanted, self._deciding(happen, news), known=known)
-            except StaleRules as stale:
-                # Another replica has published; a profile that it evaluated is ahead of what we know.
-                await self._registry.refresh(str(stale))
-                known = None
-                continue
+            ahead: dict[str, int] = {}
+            decide = self._deciding(happen, news, ahead, deleted)
+            written = await change(self._store.facts, left, decide, known=known)
             for document in written.values():
                 if wake_at := document.body.get("wake_at"):
                     self.hint(document.body["partition"], wake_at)
-            return [written[key] for key in wanted if key in news]
+            owing += [written[key] for key in left if key in news]
+            if not ahead:
+                return owing
+            await self._catch_up(ahead, deleted)
+            left, known = list(ahead), None
         raise Contention("definitions kept changing under us")
 
-    def _deciding(self, happen: Happen | None, news: set[str]) -> Callable[[str, Document | None], Any]:
+    async def _catch_up(self, ahead: Mapping[str, int], deleted: dict[str, int]) -> None:
+        """Some profiles were evaluated by editions that we don't know. Another replica has published them; or they
+        were `deleted` with their workspace, when what is published there now is older than what the profile knows."""
+        newest: dict[str, int] = {}
+        for key, edition in ahead.items():
+            workspace_id = key.partition("/")[0]
+            newest[workspace_id] = max(edition, newest.get(workspace_id, 0))
+        for workspace_id, edition in newest.items():
+            if (await self._registry.refresh(workspace_id)).edition < edition:
+                deleted[workspace_id] = edition
+
+    def _deciding(
+        self, happen: Happen | None, news: set[str], ahead: dict[str, int], deleted: Mapping[str, int]
+    ) -> Callable[[str, Document | None], Any]:
+        """Also tells which profiles have `news`, and which are `ahead` of us, with their edition: they're left."""
+
         def decide(key: str, document: Document | None) -> dict[str, Any] | None:
+            news.discard(key)
+            ahead.pop(key, None)
             if document is None and happen is None:
                 return None
             workspace_id, _, profile_id = key.partition("/")
@@ -73,13 +92,13 @@ class Profiles:
             clock = self._clock.now()
             owed = state.sequence
             try:
-                now = state.catch_up(rules, clock)
+                now = state.catch_up(rules, clock, deleted=deleted.get(workspace_id, 0))
             except StaleRules:
-                raise StaleRules(workspace_id) from None
+                ahead[key] = state.edition
+                return None
             if happen is not None:
                 happen(key, state, rules, now)
             if not state.changed:
-                news.discard(key)
                 return None
             if document is None:
                 partition = partition_of(profile_id, self._partitions)
@@ -90,8 +109,6 @@ class Profiles:
             body = convert.state_body(state, workspace_id, partition)
             if state.sequence > owed:
                 news.add(key)
-            else:
-                news.discard(key)
             if state.outbox:
                 body["outbox_at"] = outbox_at or clock + SWEEP_AFTER
             return body

@@ -76,7 +76,8 @@ class Recompute:
     async def _compute(self, workspace_id: str) -> None:
         edition = (await self._registry.refresh(workspace_id)).edition
         while await self.step(workspace_id, edition):
-            if self._stopped:
+            # Without the edition, because its workspace is being deleted, no step would be the last.
+            if self._stopped or self._registry.rules(workspace_id).edition < edition:
                 return
         await self._publish_rest(workspace_id)
         now = self._clock.now()

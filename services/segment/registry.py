@@ -6,6 +6,7 @@ import asyncio
 
 from services.chassis.clock import SECOND, Clock, Instant, wait_for_any
 from services.chassis.documents import Document
+from services.chassis.errors import NotFound
 from services.segment import convert
 from services.segment.catalogue import Catalogue
 from services.segment.rules import NO_RULES, Published, Rules
@@ -20,7 +21,7 @@ class Registry:
     """Catalogues and compiled rules by workspace.
 
     A change made by this replica is adopted at once, one made by another within a second: only catalogues that changed
-    are read, and only definitions that are new are read and compiled.
+    are read, and only definitions that are new are read and compiled. So it is with catalogues that are deleted.
     """
 
     name = "registry"
@@ -29,7 +30,7 @@ class Registry:
         self._store = store
         self._clock = clock
         self._stopped = asyncio.Event()
-        self._revisions: dict[str, int] = {}
+        self._ages: dict[str, tuple[int, int]] = {}
         self._catalogues: dict[str, Catalogue] = {}
         self._rules: dict[str, Rules] = {}
         self._definitions: dict[str, bytes] = {}
@@ -39,8 +40,11 @@ class Registry:
         return self._rules.get(workspace_id, NO_RULES)
 
     def definition(self, workspace_id: str, segment_id: str, etag: str) -> bytes:
-        """A serving version's definition, as it was published."""
-        return self._definitions[convert.definition_key(workspace_id, segment_id, etag)]
+        """A serving version's definition, as it was published. Raises `NotFound` if it was deleted meanwhile."""
+        definition = self._definitions.get(convert.definition_key(workspace_id, segment_id, etag))
+        if definition is None:
+            raise NotFound.of("segment", segment_id)
+        return definition
 
     async def loaded(self) -> None:
         """Return when what was published before is known."""
@@ -52,7 +56,14 @@ class Registry:
         found = await self._store.catalogues.get([workspace_id])
         if document := found.get(workspace_id):
             await self.adopt(document)
+        else:
+            self.forget(workspace_id)
         return self._catalogues.get(workspace_id, Catalogue())
+
+    def forget(self, workspace_id: str) -> None:
+        """Serve nothing of a workspace any more."""
+        for known in (self._ages, self._catalogues, self._rules):
+            known.pop(workspace_id, None)
 
     async def adopt(self, document: Document) -> None:
         """Serve what a catalogue says, unless a newer one is served."""
@@ -64,9 +75,11 @@ class Registry:
         }
         found = await self._store.definitions.get([key for key in keys if key not in self._definitions])
         # From here on nothing waits, so that catalogue and rules are of one edition.
-        if self._revisions.get(workspace_id, 0) >= document.rev:
+        if not self._is_news(document):
             return
         self._definitions.update((key, filed.body["definition"]) for key, filed in found.items())
+        if not keys.keys() <= self._definitions.keys():
+            return  # Filed before it serves, so the workspace is being deleted.
         before = self.rules(workspace_id)
         if catalogue.edition != before.edition:
             segments = []
@@ -78,7 +91,11 @@ class Registry:
                 segments.append(serving)
             self._rules[workspace_id] = Rules(catalogue.edition, segments)
         self._catalogues[workspace_id] = catalogue
-        self._revisions[workspace_id] = document.rev
+        self._ages[workspace_id] = catalogue.edition, document.rev
+
+    def _is_news(self, document: Document) -> bool:
+        """Whether a catalogue is newer than the one that's served: of a later edition, or else of a later revision."""
+        return self._ages.get(document.id, (-1, 0)) < (document.body["edition"], document.rev)
 
     def stop(self) -> None:
         self._stopped.set()
@@ -95,10 +112,20 @@ class Registry:
         while True:
             page = await self._store.catalogues.query("by_change", 1, at_least=seen - _OVERLAP, limit=100, after=after)
             for document in page.documents:
-                if self._revisions.get(document.id, 0) < document.rev:
+                if self._is_news(document):
                     await self.adopt(document)
                 seen = max(seen, document.body["changed_at"])
             after = page.next
             if not after:
                 break
         self._seen = seen
+        if await self._store.catalogues.count("by_change", 1) < len(self._catalogues):
+            await self._forget_deleted()
+
+    async def _forget_deleted(self) -> None:
+        known = dict(self._catalogues)
+        there = await self._store.catalogues.get(known)
+        for workspace_id in known.keys() - there.keys():
+            # Not one that was published anew meanwhile.
+            if self._catalogues.get(workspace_id) is known[workspace_id]:
+                self.forget(workspace_id)

@@ -41,9 +41,6 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         convert.definition_of(request.definition)
         workspace_id, segment_id = request.workspace_id, request.segment_id
         data, etag = convert.serialized(request.definition)
-        # Filed before it serves, so that a catalogue never names what isn't there.
-        key = convert.definition_key(workspace_id, segment_id, etag)
-        await self._store.definitions.put([Document(key, {"definition": data})])
         now = self._clock.now()
         partition = partition_of(workspace_id, self._partitions)
 
@@ -54,7 +51,12 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
                 return None
             return {**convert.catalogue_body(after, now), "partition": partition, "compute_at": now}
 
-        written = (await change(self._store.catalogues, [workspace_id], publish))[workspace_id]
+        known = await self._store.catalogues.get([workspace_id])
+        if publish(workspace_id, known.get(workspace_id)):
+            # Filed before it serves, so that a catalogue never names what isn't there.
+            key = convert.definition_key(workspace_id, segment_id, etag)
+            await self._store.definitions.put([Document(key, {"definition": data})])
+        written = (await change(self._store.catalogues, [workspace_id], publish, known=known))[workspace_id]
         await self._registry.adopt(written)
         self._computing(partition, now)
         head = convert.catalogue_of(written.body).heads[segment_id]

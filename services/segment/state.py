@@ -67,7 +67,7 @@ class Event:
 
 
 class StaleRules(Exception):
-    """The profile has been evaluated by definitions that these rules don't have yet: get newer ones and try again."""
+    """The profile has been evaluated by definitions that these rules don't have: get newer ones and try again."""
 
 
 @dataclass(slots=True)
@@ -91,20 +91,21 @@ class ProfileState:
         """The earliest instant at which time alone may change a membership; NEVER if there is none."""
         return min([membership.until for membership in self.memberships.values()], default=NEVER)
 
-    def catch_up(self, rules: Rules, now: int) -> int:
+    def catch_up(self, rules: Rules, now: int, *, deleted: int = 0) -> int:
         """Let time pass until now, then evaluate by definitions that are newer than the last evaluation.
 
         Returns the instant to go on with: now, or a later one at which it was evaluated before. To be called before
-        anything else happens to a state. Raises `StaleRules`.
+        anything else happens to a state. An edition up to `deleted` that the rules don't have is of definitions that
+        were deleted: then it's evaluated by those that there are. Raises `StaleRules`.
         """
         now = max(now, self.as_of)
         if self.edition == _NEW:
             return now
         edited: list[Published] = []
         if self.edition != rules.edition:
-            if self.edition > rules.edition:
+            if self.edition > max(rules.edition, deleted):
                 raise StaleRules
-            edited = rules.since(self.edition)
+            edited = rules.since(self.edition if self.edition < rules.edition else _NEW)
             for segment in edited:
                 # When its former version would have flipped doesn't matter any more.
                 if membership := self.memberships.get(segment.segment_id):

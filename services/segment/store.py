@@ -8,6 +8,8 @@
 
 The indexes over `facts` are what drives the service: `wake` are the timers, `outbox` is the outbox, `by_edition` are
 the profiles not yet evaluated by the newest definitions.
+
+A workspace is deleted in the order of `SCHEMAS`: first what evaluates, then what it made.
 """
 
 from __future__ import annotations
@@ -15,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from services.chassis.clock import SECOND
-from services.chassis.documents import Collection, Database, Index, Schema
+from services.chassis.documents import Collection, Database, Index, Owner, Schema
 
 FACTS = Schema(
     "facts",
@@ -24,13 +26,16 @@ FACTS = Schema(
         Index("outbox", ("partition", "outbox_at")),
         Index("by_edition", ("workspace", "edition")),
     ),
+    owner=Owner.WORKSPACE,
 )
-MEMBERSHIPS = Schema("memberships", (Index("members", ("member_of",)),))
+MEMBERSHIPS = Schema("memberships", (Index("members", ("member_of",)),), owner=Owner.WORKSPACE)
 CATALOGUES = Schema(
-    "catalogues", (Index("compute", ("partition", "compute_at")), Index("by_change", ("all", "changed_at")))
+    "catalogues",
+    (Index("compute", ("partition", "compute_at")), Index("by_change", ("all", "changed_at"))),
+    owner=Owner.WORKSPACE,
 )
-DEFINITIONS = Schema("definitions")
-SCHEMAS = (FACTS, MEMBERSHIPS, CATALOGUES, DEFINITIONS)
+DEFINITIONS = Schema("definitions", owner=Owner.WORKSPACE)
+SCHEMAS = (CATALOGUES, DEFINITIONS, FACTS, MEMBERSHIPS)
 
 SWEEP_AFTER = 10 * SECOND
 """How long the fast path has to publish a transition before the sweep does."""
@@ -38,10 +43,10 @@ SWEEP_AFTER = 10 * SECOND
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    facts: Collection
-    memberships: Collection
     catalogues: Collection
     definitions: Collection
+    facts: Collection
+    memberships: Collection
 
     @classmethod
     def of(cls, database: Database) -> Store:

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import pytest
 
-from services.chassis.documents import Collection, Document, Index, PutResult, Schema
+from services.chassis.documents import Collection, Document, Index, Owner, PutResult, Schema
 from services.chassis.errors import StoreUnavailable
 from services.chassis.sqlite import SqliteDatabase
 
-THINGS = Schema("things", (Index("by_n", ("n",)),))
+THINGS = Schema("things", (Index("by_n", ("n",)),), owner=Owner.SERVICE)
 MIB = 1 << 20
 TEXT = "x" * 1000
 
@@ -50,11 +50,11 @@ async def whole(collection: Collection) -> dict[str, Document]:
 WRITER = """
 import asyncio, sys
 from pathlib import Path
-from services.chassis.documents import Document, Index, Schema
+from services.chassis.documents import Document, Index, Owner, Schema
 from services.chassis.sqlite import SqliteDatabase
 
 async def main(path, generation):
-    things = Schema("things", (Index("by_n", ("n",)),))
+    things = Schema("things", (Index("by_n", ("n",)),), owner=Owner.SERVICE)
     database = await SqliteDatabase.open(Path(path))
     await database.migrate([things])
     collection = database.collection(things)

@@ -88,7 +88,7 @@ class Channels:
         self.clock = clock
         self.provider = provider
         self.published = published
-        self.library = Library(store, Compiler())
+        self.library = Library(store, Compiler(), clock)
         providers = {messaging_pb2.CHANNEL_EMAIL: provider}
         self.sender = Sender(store, published, Gate(store, self.library, providers), providers, clock, RULES)
 
@@ -377,3 +377,25 @@ async def test_what_the_provider_said_survives_a_store_that_is_away_for_a_while(
     await channels.sender.handle([requested(channels.clock, "s1")])
     assert await channels.states("s1") == ["SENT"]
     assert channels.published.settled() == [("s1", "SENT")]
+
+
+async def test_a_version_that_comes_again_after_its_workspace_was_deleted_is_compiled_anew(channels: Channels) -> None:
+    """Another worker deletes the template, and publishes another one under its name."""
+    await channels.sender.handle([requested(channels.clock, "s1")])
+    await channels.store.templates.delete(["demo/welcome"])
+    content = template_pb2.TemplateContent()
+    content.email.subject, content.email.text = "Dear {{ profile.first_name }}", "Hello"
+    published = await channels.another().library.publish("demo", "welcome", content, "", channels.clock.now())
+    assert published.body["version"] == 1
+    channels.clock.advance(SECOND)
+    await channels.sender.handle([requested(channels.clock, "s2")])
+    assert [call[0].subject for call in channels.provider.calls] == ["Hi Ana", "Dear Ana"]
+
+
+async def test_a_template_that_was_deleted_sends_nothing_more(channels: Channels) -> None:
+    await channels.sender.handle([requested(channels.clock, "s1")])
+    await channels.store.templates.delete(["demo/welcome"])
+    channels.clock.advance(SECOND)
+    await channels.sender.handle([requested(channels.clock, "s2")])
+    assert channels.provider.sent == ["s1"]
+    assert await channels.states("s2") == ["FAILED"]

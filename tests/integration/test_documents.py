@@ -10,13 +10,14 @@ import socket
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import bson
 import pytest
 
-from services.chassis.documents import Collection, Database, Document, Index, Schema, Value, change
+from services.chassis.documents import Collection, Database, Document, Index, Owner, Schema, Value, change
 from services.chassis.errors import Contention, InvalidPageToken, StoreUnavailable
 from services.chassis.mongo import MongoDatabase
 from services.chassis.sqlite import SqliteDatabase
@@ -24,9 +25,11 @@ from services.chassis.stores import open_database
 from tests.servers import secantusd
 
 THINGS = Schema(
-    "things", (Index("by_size", ("size",)), Index("by_group", ("group", "at")), Index("by_id", ("id", "rev")))
+    "things",
+    (Index("by_size", ("size",)), Index("by_group", ("group", "at")), Index("by_id", ("id", "rev"))),
+    owner=Owner.SERVICE,
 )
-BARE = Schema("bare")
+BARE = Schema("bare", owner=Owner.SERVICE)
 
 
 @pytest.fixture(scope="session")
@@ -550,7 +553,7 @@ async def test_migrating_beside_writers_harms_nobody(database: Database, things:
 async def test_a_new_index_has_the_documents_that_were_there(database: Database) -> None:
     bare = database.collection(BARE)
     await added(bare, **{f"d{n:04}": {"rank": -n if n % 2 else None, "kind": "k"} for n in range(1500)})
-    ranked = Schema(BARE.name, (Index("by_rank", ("rank",)), Index("by_kind", ("kind", "rank"))))
+    ranked = replace(BARE, indexes=(Index("by_rank", ("rank",)), Index("by_kind", ("kind", "rank"))))
     await database.migrate([ranked])
     collection = database.collection(ranked)
     assert await collection.count("by_rank") == 750
@@ -559,7 +562,7 @@ async def test_a_new_index_has_the_documents_that_were_there(database: Database)
 
 async def test_a_new_index_has_the_documents_that_are_put_meanwhile(database: Database) -> None:
     bare = database.collection(BARE)
-    ranked = Schema(BARE.name, (Index("by_rank", ("rank",)),))
+    ranked = replace(BARE, indexes=(Index("by_rank", ("rank",)),))
 
     async def write(n: int) -> None:
         assert (await bare.put([Document(f"d{n:02}", {"rank": n})])).saved
@@ -570,8 +573,8 @@ async def test_a_new_index_has_the_documents_that_are_put_meanwhile(database: Da
 
 async def test_versions_that_declare_different_indexes_keep_each_others(database: Database) -> None:
     """While a deployment rolls, or after it was rolled back, the old version writes what the new one reads."""
-    ranked = Schema(BARE.name, (Index("by_rank", ("rank",)),))
-    graded = Schema(BARE.name, (Index("by_rank", ("grade", "rank")),))
+    ranked = replace(BARE, indexes=(Index("by_rank", ("rank",)),))
+    graded = replace(BARE, indexes=(Index("by_rank", ("grade", "rank")),))
     await database.migrate([ranked])
     await database.migrate([graded])
     await added(database.collection(ranked), a={"rank": 2, "grade": 1})

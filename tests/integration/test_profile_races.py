@@ -74,7 +74,7 @@ async def people(store: Store, workspace: str) -> list[Document]:
 @pytest.mark.parametrize("seed", range(20))
 async def test_all_writers_come_to_one_profile(store: Store, seed: int) -> None:
     chance = random.Random(seed)
-    torn = Store(OneByOne(store.identities, chance), OneByOne(store.profiles, chance), store.events)
+    torn = Store(store.events, OneByOne(store.profiles, chance), OneByOne(store.identities, chance))
     writers = [Ingest(torn, FakeClock(), 8, lambda documents: None) for _ in range(6)]
     items = [chance.choices(KNOWN, k=chance.randint(1, 3)) for _ in writers]
     answers = await asyncio.gather(
@@ -98,7 +98,7 @@ async def test_events_at_the_same_time_find_a_profile_that_is_there(store: Store
     """An event may make a person of its own of an identity that nobody has linked yet: then there are two, and whoever
     links them is told of the conflict. But what was answered OK is there."""
     chance = random.Random(seed)
-    torn = Store(OneByOne(store.identities, chance), OneByOne(store.profiles, chance), store.events)
+    torn = Store(store.events, OneByOne(store.profiles, chance), OneByOne(store.identities, chance))
     ingest = Ingest(torn, FakeClock(), 8, lambda documents: None)
     calls = [ingest.profiles("w", [person(chance.choice(KNOWN))], {}) for _ in range(3)]
     calls += [ingest.events("w", [event(f"e{number}", chance.choice(IDENTITIES))], {}) for number in range(3)]

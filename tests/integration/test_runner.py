@@ -62,19 +62,23 @@ class Bench:
             hint=lambda partition, at: self.hints.append(at),
         )
 
-    async def publish(self, *steps: journey_pb2.Step, once: bool = False) -> None:
+    async def publish(self, *steps: journey_pb2.Step, once: bool = False) -> Document:
         definition = journey_pb2.JourneyDefinition(steps=steps)
         definition.entry.event_type = "purchase"
         definition.entry.reentry = journey_pb2.REENTRY_ONCE if once else journey_pb2.REENTRY_ALWAYS
         versions = {"welcome": 1}
         body = {
+            "all": 1,
             "definition": definition.SerializeToString(),
             "template_versions": versions,
             "version": 1,
             "state": journey_pb2.JOURNEY_STATE_ACTIVE,
+            "created": self.clock.now(),
             "updated": self.clock.now(),
         }
-        self.registry.learn(Document("shop/j", body))
+        document = Document("shop/j", body)
+        self.registry.learn(document)
+        return document
 
     async def trigger(self, event_id: str) -> None:
         change = ProfileChanged(profile=profile("p1"))
@@ -195,3 +199,48 @@ async def test_a_run_that_changed_while_it_was_woken_is_due_again_at_once(bench:
     await bench.runner.woken([stale])
     assert bench.owed == []
     assert bench.hints == [bench.clock.now()]
+
+
+# --- after the workspace was deleted ----------------------------------------------------------------------------------
+
+
+async def test_a_run_whose_journey_was_deleted_ends_and_holds_up_nobody(bench: Bench) -> None:
+    await bench.publish(wait("sleep", 60, "hello"), send("hello"))
+    await bench.trigger("e1")
+    await bench.trigger("e2")
+    [stranded, other] = await bench.runs()
+    await bench.store.runs.put([Document(stranded.id, {**stranded.body, "journey": "shop/gone"}, stranded.rev)])
+    bench.clock.advance(MINUTE)
+    await bench.wake()
+    after = {run.id: run.body for run in await bench.runs()}
+    assert after[stranded.id]["state"] == journey_pb2.RUN_STATE_FAILED
+    assert after[stranded.id]["wake_at"] is None
+    assert after[other.id]["state"] == journey_pb2.RUN_STATE_COMPLETED
+    assert len(bench.owed) == 1
+
+
+async def test_a_journey_that_another_replica_deletes_takes_nobody_in_after_the_next_look(bench: Bench) -> None:
+    document = await bench.publish(send("hello"))
+    await bench.store.journeys.put([document])
+    await bench.registry.refresh()
+    await bench.trigger("e1")
+    await bench.store.journeys.delete([document.id])
+    await bench.registry.refresh()
+    await bench.trigger("e2")
+    assert len(await bench.runs()) == 1
+
+
+async def test_a_journey_published_anew_is_not_taken_for_its_old_self(bench: Bench) -> None:
+    """Another replica deletes it and publishes one of the same name, also as version 1, between two looks."""
+    document = await bench.publish(send("old"))
+    await bench.store.journeys.put([document])
+    await bench.trigger("e1")
+    await bench.store.journeys.delete([document.id])
+    bench.clock.advance(SECOND)
+    elsewhere = Bench(bench.store)
+    elsewhere.clock.advance(SECOND)
+    await bench.store.journeys.put([await elsewhere.publish(send("new"))])
+    await bench.registry.refresh()
+    await bench.trigger("e2")
+    sent = {sends[0][1] for sends in (run.body["sends"] for run in await bench.runs())}
+    assert sent == {"old", "new"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -388,7 +389,7 @@ async def test_a_crash_in_the_middle_of_a_recompute(config: SegmentConfig, clock
             page=10,
         )
         with pytest.raises(Crash):
-            await recompute.step(WORKSPACE, 1)
+            await recompute.step(WORKSPACE, registry.rules(WORKSPACE).edition)
     async with running(config, clock, broker) as world:
         segment = await world.ready("buyers")
         assert segment.member_count == 25
@@ -419,19 +420,85 @@ async def test_a_replica_that_has_not_heard_of_a_version(config: SegmentConfig, 
         await servicer.PublishSegment(publication("loyal", LOYAL), None)
         await ahead.handle([purchase("ana", f"a{n}", START - n) for n in range(2)])
         await behind.handle([purchase("bo", "b0", START)])
-        assert old.rules(WORKSPACE).edition == 1
+        first = old.rules(WORKSPACE).edition
         await servicer.PublishSegment(publication("loyal", TWICE), None)
         await profiles.record([f"{WORKSPACE}/ana"])
         # Also one who is new, and so is evaluated by what this replica knows.
         await behind.handle([purchase("cleo", f"c{n}", START - n) for n in range(2)])
-        assert old.rules(WORKSPACE).edition == 1
+        assert old.rules(WORKSPACE).edition == first
         await behind.handle([purchase("ana", "a2", START)])
-        assert old.rules(WORKSPACE).edition == 2
-        left = await store.facts.query("by_edition", WORKSPACE, below=2, limit=10)
+        second = old.rules(WORKSPACE).edition
+        assert second > first
+        left = await store.facts.query("by_edition", WORKSPACE, below=second, limit=10)
         assert [document.id for document in left.documents] == [f"{WORKSPACE}/bo", f"{WORKSPACE}/cleo"]
         found = await store.facts.get([f"{WORKSPACE}/ana"])
         [transition] = convert.transitions_of(found[f"{WORKSPACE}/ana"].body)
         assert (transition.sequence, transition.version, transition.cause) == (1, 2, Cause.EDIT)
+
+
+async def test_a_profile_left_by_a_deletion_that_was_broken_off_holds_up_nobody(
+    config: SegmentConfig, clock: FakeClock
+) -> None:
+    """The catalogue is gone and the profile isn't; others come in the same batch, and so do new definitions later."""
+    async with opened(config) as store, replica(store, clock) as (servicer, intake, profiles, registry):
+        await servicer.PublishSegment(publication("buyers", BUYER), None)
+        await intake.handle([purchase("ana", "a1", START)])
+        await store.catalogues.delete([WORKSPACE])
+        registry.forget(WORKSPACE)
+        assert await intake.handle([purchase("ana", "a2", START + 1), purchase("bo", "b1", START)]) == {}
+        found = await store.facts.get([f"{WORKSPACE}/ana", f"{WORKSPACE}/bo"])
+        assert [len(found[f"{WORKSPACE}/{who}"].body["events"]["shop.purchase"][0]) for who in ("ana", "bo")] == [2, 1]
+        clock.advance(SECOND)
+        await servicer.PublishSegment(publication("twice", TWICE), None)
+        await profiles.record(found)
+        found = await store.facts.get(found)
+        assert [found[f"{WORKSPACE}/{who}"].body["memberships"].get("twice", [False])[0] for who in ("ana", "bo")] == [
+            True,
+            False,
+        ]
+
+
+async def test_a_timer_of_a_profile_that_is_deleted_meanwhile_brings_nothing_back(
+    config: SegmentConfig, clock: FakeClock
+) -> None:
+    async with opened(config) as store, replica(store, clock) as (servicer, intake, profiles, _):
+        await servicer.PublishSegment(publication("recent", RECENT), None)
+        await intake.handle([purchase("ana", "a1", START)])
+        due = await store.facts.get([f"{WORKSPACE}/ana"])
+        clock.advance(2 * DAY)
+        await store.facts.delete(due)
+        assert await profiles.record(due, known=due) == []
+        assert await store.facts.get(due) == {}
+
+
+async def test_a_catalogue_that_another_replica_deletes_is_forgotten(config: SegmentConfig, clock: FakeClock) -> None:
+    """And so it is if that publishes anew before the next look, though the revision may be lower then."""
+    async with (
+        opened(config) as store,
+        replica(store, clock) as (servicer, _, _, _),
+        replica(store, clock) as (_, _, _, other),
+    ):
+        looking = asyncio.create_task(other.run())
+
+        async def serves(*segment_ids: str) -> None:
+            async def probe() -> bool:
+                clock.advance(SECOND)
+                return other.rules(WORKSPACE).by_id.keys() == set(segment_ids)
+
+            await eventually(probe)
+
+        for segment_id in ("buyers", "loyal"):
+            await servicer.PublishSegment(publication(segment_id, BUYER), None)
+        await serves("buyers", "loyal")
+        await store.catalogues.delete([WORKSPACE])
+        clock.advance(1)
+        async with replica(store, clock) as (fresh, _, _, _):
+            await fresh.PublishSegment(publication("twice", TWICE), None)
+        await serves("twice")
+        await store.catalogues.delete([WORKSPACE])
+        await serves()
+        other.stop()
+        await looking
 
 
 class Crash(BaseException):

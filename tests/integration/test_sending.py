@@ -97,3 +97,23 @@ async def test_what_did_not_take_effect_is_not_on_record(store: Store) -> None:
     await wake()
     assert len(owed) == len(PEOPLE)
     assert [await on_record(id_) for id_ in PEOPLE] == [1, 1, 1]
+
+
+@pytest.mark.parametrize("gone", ["campaigns", "audiences"])
+async def test_a_shard_of_a_deleted_workspace_rests(store: Store, gone: str) -> None:
+    clock = FakeClock()
+    await store.campaigns.put([Document(CAMPAIGN, {"state": campaign_pb2.CAMPAIGN_STATE_RUNNING})])
+    await store.audiences.put([Document(SHARD, {"recipients": PEOPLE, "next": ""})])
+    await store.shards.put([Document(SHARD, shard.new("shop/occurrence", CAMPAIGN, 0, len(PEOPLE), 0, clock.now()))])
+    await getattr(store, gone).delete([CAMPAIGN, SHARD])
+    owed: list[Any] = []
+    sending = Sending(
+        store,
+        Profiles(store),  # type: ignore[arg-type]
+        clock,
+        owed=owed.extend,
+        hint=lambda partition, at: None,
+    )
+    await sending.woken(list((await store.shards.get([SHARD])).values()))
+    assert (await store.shards.query("wake", 0, limit=1)).documents == []
+    assert owed == []

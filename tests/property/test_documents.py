@@ -11,10 +11,10 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from services.chassis.documents import Document, Index, Page, Schema
+from services.chassis.documents import Document, Index, Owner, Page, Schema
 from services.chassis.sqlite import SqliteDatabase
 
-THINGS = Schema("things", (Index("by_at", ("at",)), Index("by_group", ("group", "at"))))
+THINGS = Schema("things", (Index("by_at", ("at",)), Index("by_group", ("group", "at"))), owner=Owner.SERVICE)
 FIELDS = {index.name: index.fields for index in THINGS.indexes}
 
 ids = st.sampled_from(["", "a", "a/1", "a/2", "b", "é", "\uffff", "😀"])

@@ -127,6 +127,7 @@ def test_a_dry_run_sends_nothing():
         ("messages", "list", "--state", "unknown"),
         ("messages", "resolve", "some-id", "--as", "send-again"),
         ("dead-letters", "redrive", "some-id", "--service", "segment"),
+        ("workspaces", "delete", "test-a", "--yes"),
     ],
 )
 def test_a_service_that_is_down_is_one_line(arguments: tuple[str, ...]):

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from services.chassis.clock import MILLISECOND, MINUTE, SECOND
-from services.chassis.documents import Collection, Document, Index, Page, Schema, change
+from services.chassis.documents import Collection, Document, Index, Owner, Page, Schema, change
 from services.chassis.due import Due
 from services.chassis.errors import StoreUnavailable
 from services.chassis.loops import Running
 from services.chassis.sqlite import SqliteDatabase
 from services.chassis.testing import FakeClock, eventually
 
-TIMERS = Schema("timers", (Index("wake", ("partition", "at")),))
+TIMERS = Schema("timers", (Index("wake", ("partition", "at")),), owner=Owner.SERVICE)
 
 
 class Flaky:

@@ -217,6 +217,14 @@ def test_publishing_again_changes_nothing_and_an_old_etag_is_refused() -> None:
         second.with_published("new", "cc", "aa", 3)
 
 
+def test_editions_grow_also_when_a_catalogue_is_deleted_and_begun_anew() -> None:
+    first = Catalogue().with_published("vip", "aa", "", 100)
+    again = first.with_published("vip", "bb", "", 100)
+    anew = Catalogue().with_published("vip", "aa", "", 102)
+    assert first.edition < again.edition < anew.edition
+    assert (again.heads["vip"].version, anew.heads["vip"].version) == (2, 1)
+
+
 def test_only_what_was_computed_is_ready() -> None:
     catalogue = Catalogue().with_published("a", "1", "", 1).with_published("b", "2", "", 2)
     assert {id_: head.ready for id_, head in catalogue.with_computed(1).heads.items()} == {"a": True, "b": False}

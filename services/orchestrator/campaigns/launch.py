@@ -96,8 +96,10 @@ class Launcher:
             if members:
                 fresh = Document(id_, {"recipients": members, "next": token})
                 if (await self._store.audiences.put([fresh])).duplicate:
-                    stored = (await self._store.audiences.get([id_]))[id_].body
-                    members, token = stored["recipients"], stored["next"]
+                    stored = (await self._store.audiences.get([id_])).get(id_)
+                    if stored is None:
+                        return  # Deleted at this moment, with the campaign and its workspace.
+                    members, token = stored.body["recipients"], stored.body["next"]
                 partition = partition_of(id_, self._partitions)
                 await self._store.shards.put(
                     [Document(id_, shard.new(occurrence, key, partition, len(members), body["total"], now))]

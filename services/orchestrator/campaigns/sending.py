@@ -42,7 +42,12 @@ class Sending:
         campaigns = await self._store.campaigns.get({document.body["campaign"] for document in due})
         audiences = await self._store.audiences.get([document.id for document in due])
         for document in due:
-            await self._slice(document, campaigns[document.body["campaign"]], audiences[document.id].body["recipients"])
+            campaign, audience = campaigns.get(document.body["campaign"]), audiences.get(document.id)
+            if campaign and audience:
+                await self._slice(document, campaign, audience.body["recipients"])
+            else:
+                # Its workspace is being deleted: it has nothing left to do.
+                await self._write(document, {**document.body, "wake_at": None}, [], [])
 
     async def _slice(self, document: Document, campaign: Document, recipients: list[str]) -> None:
         now = self._clock.now()

@@ -133,6 +133,11 @@ def advance(journey: Journey, run: Run, now: int, facts: Facts) -> Transition:
         step_id = step.next
 
 
+def abandon(run: Run, now: int, reason: str) -> Run:
+    """The run, ended where it is, for it can't go on."""
+    return _ended(run, run.step_id, run.visits, now, RunState.FAILED, reason, []).run
+
+
 def _holds(branch: Branch, run: Run, facts: Facts) -> bool:
     if branch.in_segment:
         return facts.memberships[branch.in_segment]
