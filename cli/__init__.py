@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
 
-_GENERATED = Path(__file__).resolve().parent.parent / "gen"
+_ROOT = Path(__file__).resolve().parent.parent
 
-# In a checkout the generated contract lies beside this package; where it's installed, it's importable already.
-if importlib.util.find_spec("camino") is None and _GENERATED.is_dir():
-    sys.path.insert(0, str(_GENERATED))
+# In a checkout the generated contract and its client lie beside this package; where it's installed, they're importable
+# already.
+sys.path += [str(path) for path in (_ROOT / "gen", _ROOT / "clients/python") if path.is_dir()]

@@ -8,8 +8,9 @@ from typing import Annotated
 
 import grpc
 import typer
+from camino.client import from_rpc_error
 
-from cli import failures, output
+from cli import output
 from cli.documents import Document, Parser
 from cli.source import Problem
 from cli.targets import Targets
@@ -96,7 +97,7 @@ def _etag(targets: Targets, document: Document) -> str | None:
 
 
 def _problems(document: Document, error: grpc.RpcError) -> list[Problem]:
-    failure = failures.describe(error)
-    if not failure.fields:
+    failure = from_rpc_error(error)
+    if not failure.violations:
         return [document.problem("", str(failure))]
-    return [document.problem(field, description) for field, description in failure.fields]
+    return [document.problem(violation.field, violation.description) for violation in failure.violations]

@@ -8,6 +8,7 @@ from typing import Any
 
 from camino.channels.v1 import template_service_pb2 as templates
 from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
+from camino.client.sync import pages
 from camino.orchestrator.v1 import campaign_service_pb2 as campaigns
 from camino.orchestrator.v1 import journey_service_pb2 as journeys
 from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
@@ -57,15 +58,8 @@ class Kind:
 
     def list(self, channel: Any, workspace: str) -> list[Message]:
         """All of the workspace's, in the order of their ids. Raises grpc.RpcError."""
-        found: list[Message] = []
-        token = ""
-        while True:
-            request = getattr(self.requests, f"List{self.name}sRequest")(workspace_id=workspace, page_token=token)
-            page = getattr(self.stub(channel), f"List{self.name}s")(request)
-            found += getattr(page, self.plural)
-            token = page.next_page_token
-            if not token:
-                return found
+        request = getattr(self.requests, f"List{self.name}sRequest")(workspace_id=workspace)
+        return list(pages(getattr(self.stub(channel), f"List{self.name}s"), request))
 
 
 KINDS = (

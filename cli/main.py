@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from cli import apply, dead_letters, get, messages, send_event, status, up
+from cli import apply, contract, dead_letters, get, messages, send_event, status, tokens, up, workspaces
 from cli.targets import client
 
 app = typer.Typer(
@@ -18,6 +18,7 @@ app.command("apply")(client(apply.apply))
 app.command("get")(client(get.get))
 app.command("send-event")(client(send_event.send_event))
 app.command("status")(client(status.status))
+app.command("contract")(contract.contract)
 
 _messages = typer.Typer(help="Messages by state, and those whose outcome nobody knows.", no_args_is_help=True)
 _messages.command("list")(client(messages.list_messages))
@@ -28,6 +29,15 @@ _dead_letters = typer.Typer(help="Inputs that a service could not handle.", no_a
 _dead_letters.command("list")(client(dead_letters.list_dead_letters))
 _dead_letters.command("redrive")(client(dead_letters.redrive))
 app.add_typer(_dead_letters, name="dead-letters")
+
+_workspaces = typer.Typer(help="Workspaces of tests and trials.", no_args_is_help=True)
+_workspaces.command("delete")(client(workspaces.delete))
+app.add_typer(_workspaces, name="workspaces")
+
+_tokens = typer.Typer(help="Tokens of those who call, and what they may do.", no_args_is_help=True)
+_tokens.command("new")(tokens.new)
+_tokens.command("check")(tokens.check)
+app.add_typer(_tokens, name="tokens")
 
 if __name__ == "__main__":
     app()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Annotated
 
 import grpc
 import typer
+from camino.client import new_event_id
 from camino.errors.v1.reason_pb2 import Reason
 from camino.profile.v1 import profile_service_pb2 as wire
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
@@ -27,7 +27,7 @@ def send_event(
 ) -> None:
     """Send one event. Prints OK, DUPLICATE, or why it was refused."""
     try:
-        event = wire.EventInput(event_id=id or str(uuid.uuid4()), type=type, identity=values.identity(identity))
+        event = wire.EventInput(event_id=id or new_event_id(), type=type, identity=values.identity(identity))
         for name, value in map(values.assignment, set or ()):
             event.properties[name].CopyFrom(value)
         if at:

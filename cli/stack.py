@@ -14,11 +14,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
+from camino.client.connection import PORTS, SERVICES
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 ROOT = Path(__file__).resolve().parent.parent
-SERVICES = ("profile", "segment", "orchestrator", "channels")
-PORTS = {"profile": 50051, "segment": 50052, "orchestrator": 50053, "channels": 50054}
 
 _START_S = 30.0
 _STOP_S = 15.0
@@ -105,7 +104,7 @@ class Stack:
     def _environment(self, name: str) -> dict[str, str]:
         return {
             **os.environ,
-            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen")]),
+            "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "gen"), str(ROOT / "clients/python")]),
             "NATS_URL": self.broker,
             "CAMINO_DATA_DIR": str(self.data),
             "CAMINO_MIGRATE_ON_START": "true",

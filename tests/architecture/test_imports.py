@@ -111,7 +111,7 @@ def test_stores_do_not_know_the_wire(path: Path) -> None:
 @pytest.mark.parametrize(
     ("folders", "longest"),
     [
-        (("services", "cli", "examples", "bench"), LONGEST),
+        (("services", "cli", "clients", "examples", "bench"), LONGEST),
         # A suite is a list of independent cases.
         (("tests",), 650),
     ],

@@ -1,0 +1,146 @@
+"""The asyncio flavour of the client: one object with a typed stub for each of Camino's APIs."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+import grpc
+from camino.channels.v1.message_service_pb2_grpc import MessageServiceStub
+from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
+from camino.client.channel import open_channel
+from camino.client.connection import TIMEOUT_S, Connection, Service
+from camino.client.ingestion import Ingestion, Pace, unary
+from camino.ops.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
+from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
+from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
+from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
+from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceStub
+from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
+
+if TYPE_CHECKING:
+    from camino.channels.v1.message_service_pb2_grpc import MessageServiceAsyncStub
+    from camino.channels.v1.template_service_pb2_grpc import TemplateServiceAsyncStub
+    from camino.ops.v1.dead_letter_service_pb2_grpc import DeadLetterServiceAsyncStub
+    from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceAsyncStub
+    from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceAsyncStub
+    from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceAsyncStub
+    from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceAsyncStub
+    from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceAsyncStub
+    from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceAsyncStub
+
+
+def connect(
+    *,
+    profile: str | None = None,
+    segment: str | None = None,
+    orchestrator: str | None = None,
+    channels: str | None = None,
+    target: str | None = None,
+    token: str | Path | None = None,
+    credentials: grpc.ChannelCredentials | None = None,
+    timeout_s: float = TIMEOUT_S,
+) -> Client:
+    """A client, to be used as `async with connect() as client:`. Nothing is opened before the first call.
+
+    Each service is where its argument says, or else `target` (one address that serves all), or else the environment's
+    `CAMINO_PROFILE_TARGET` and its like, or else where `camino up` has it: 127.0.0.1, ports 50051 to 50054.
+
+    `token`: who calls; the token itself, or the path of a file with it, which is read again when it changes. By default
+    the environment's `CAMINO_TOKEN` or `CAMINO_TOKEN_FILE`; an empty text sends none. `credentials`: for TLS, by
+    default plaintext. `timeout_s`: how long a call may take that doesn't say so itself.
+
+    Raises ValueError for a token that can't be sent, OSError for a token file that can't be read.
+    """
+    return Client(
+        Connection.of(
+            {"profile": profile, "segment": segment, "orchestrator": orchestrator, "channels": channels},
+            target=target,
+            token=token,
+            credentials=credentials,
+            timeout_s=timeout_s,
+        )
+    )
+
+
+class Client:
+    """Stubs of Camino's APIs. Each method takes a request and is awaited for its reply; failed calls raise
+    `CaminoError`. Use it in the event loop that it's closed in."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._channels: dict[str, grpc.aio.Channel] = {}
+        self._closed = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close what was opened; calls under way are cancelled."""
+        self._closed = True
+        while self._channels:
+            _, channel = self._channels.popitem()
+            await channel.close()
+
+    def channel(self, service: Service) -> grpc.aio.Channel:
+        """The channel to a service, for stubs that aren't here, such as the health check's. Raises RuntimeError when
+        the client is closed."""
+        target = self._connection.targets[service]
+        if self._closed:
+            raise RuntimeError("the client is closed")
+        if target not in self._channels:
+            self._channels[target] = open_channel(
+                target,
+                credentials=self._connection.credentials,
+                token=self._connection.token,
+                timeout_s=self._connection.timeout_s,
+            )
+        return self._channels[target]
+
+    @cached_property
+    def profiles(self) -> ProfileServiceAsyncStub:
+        return ProfileServiceStub(self.channel("profile"))
+
+    @cached_property
+    def segments(self) -> SegmentServiceAsyncStub:
+        return SegmentServiceStub(self.channel("segment"))
+
+    @cached_property
+    def journeys(self) -> JourneyServiceAsyncStub:
+        return JourneyServiceStub(self.channel("orchestrator"))
+
+    @cached_property
+    def campaigns(self) -> CampaignServiceAsyncStub:
+        return CampaignServiceStub(self.channel("orchestrator"))
+
+    @cached_property
+    def decisions(self) -> DecisionServiceAsyncStub:
+        return DecisionServiceStub(self.channel("orchestrator"))
+
+    @cached_property
+    def templates(self) -> TemplateServiceAsyncStub:
+        return TemplateServiceStub(self.channel("channels"))
+
+    @cached_property
+    def messages(self) -> MessageServiceAsyncStub:
+        return MessageServiceStub(self.channel("channels"))
+
+    def dead_letters(self, service: Service) -> DeadLetterServiceAsyncStub:
+        """What a service could not handle: each has its own."""
+        return DeadLetterServiceStub(self.channel(service))
+
+    def workspaces(self, service: Service) -> WorkspaceServiceAsyncStub:
+        """What a service holds of a workspace as a whole."""
+        return WorkspaceServiceStub(self.channel(service))
+
+    def ingestion(self, workspace_id: str, pace: Pace | None = None) -> Ingestion:
+        """Sends profiles and events in batches, as they come: `async with client.ingestion("shop") as ingestion:`."""
+        return Ingestion(unary.sender(self.profiles, workspace_id), pace or Pace())
