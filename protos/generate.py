@@ -1,4 +1,5 @@
-"""Generate `gen/` from the protos: message, stub and type modules, and the descriptor set `gen/camino.binpb`."""
+"""Generate `gen/`, or another directory, from the protos: message, stub and type modules, the descriptor set
+`camino.binpb`, and the examples beside them."""
 
 from __future__ import annotations
 
@@ -14,11 +15,12 @@ PROTOS = ROOT / "protos"
 GEN = ROOT / "gen"
 
 
-def main() -> int:
+def generate(into: Path) -> int:
+    """Put everything into a directory, in the place of what was there. Returns protoc's exit status."""
     sources = sorted(str(path.relative_to(PROTOS)) for path in PROTOS.rglob("*.proto"))
-    fresh = GEN.with_name("gen.new")
+    fresh = into.with_name(f"{into.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
-    fresh.mkdir()
+    fresh.mkdir(parents=True)
     status: int = protoc.main(
         [
             "protoc",
@@ -36,11 +38,13 @@ def main() -> int:
             *sources,
         ]
     )
+    for path in PROTOS.rglob("examples.yaml"):
+        shutil.copy(path, fresh / path.relative_to(PROTOS))
     if status == 0:
-        shutil.rmtree(GEN, ignore_errors=True)
-        fresh.rename(GEN)
+        shutil.rmtree(into, ignore_errors=True)
+        fresh.rename(into)
     return status
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(generate(Path(sys.argv[1]) if len(sys.argv) > 1 else GEN))

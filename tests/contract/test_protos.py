@@ -118,7 +118,7 @@ def test_every_rpc_declares_its_scope_and_whether_it_may_be_repeated(described: 
 
 def _declares(method: MethodDescriptorProto) -> bool:
     scope = method.options.Extensions[options_pb2.required_scope]
-    return bool(method.options.idempotency_level) and "." in scope
+    return method.options.HasField("idempotency_level") and "." in scope
 
 
 def test_a_field_of_items_is_one_of_the_request(described: FileDescriptorSet) -> None:
