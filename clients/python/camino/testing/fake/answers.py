@@ -1,0 +1,39 @@
+"""How each method is answered: by the class that has it, or like all methods that get or list."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from camino.testing.contract.rpcs import Rpc, rpcs
+from camino.testing.fake.boundary import Answer
+from camino.testing.fake.campaigns import Campaigns
+from camino.testing.fake.journeys import Journeys
+from camino.testing.fake.messages import Messages
+from camino.testing.fake.operations import DeadLetters, Workspaces
+from camino.testing.fake.profiles import Profiles
+from camino.testing.fake.reading import reading
+from camino.testing.fake.segments import Segments
+from camino.testing.fake.templates import Templates
+from camino.testing.fake.world import World
+
+
+def answers(world: World, segments: Segments, deletable: str) -> Mapping[Rpc, Answer]:
+    """Of all methods. Raises NotImplementedError if the contract has one that nothing here knows."""
+    journeys = Journeys(world)
+    classes: dict[str, object] = {
+        "camino.profile.v1.ProfileService": Profiles(world, journeys.trigger),
+        "camino.segment.v1.SegmentService": segments,
+        "camino.orchestrator.v1.JourneyService": journeys,
+        "camino.orchestrator.v1.CampaignService": Campaigns(world),
+        "camino.channels.v1.TemplateService": Templates(world),
+        "camino.channels.v1.MessageService": Messages(world),
+        "camino.ops.v1.DeadLetterService": DeadLetters(world),
+        "camino.ops.v1.WorkspaceService": Workspaces(world, deletable),
+    }
+    found = dict[Rpc, Answer]()
+    for rpc in rpcs():
+        answer = getattr(classes.get(rpc.service), rpc.method, None) or reading(world, rpc)
+        if answer is None:
+            raise NotImplementedError(f"the fake doesn't know how to answer {rpc.full_name}")
+        found[rpc] = answer
+    return found

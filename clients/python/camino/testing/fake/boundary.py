@@ -1,0 +1,63 @@
+"""What happens to every call before it's answered: who calls, whether they may, whether the request is sound, and what
+the test has in mind for it. All of it from the schema."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from threading import RLock
+from typing import Any
+
+import grpc
+from camino.testing.contract.rpcs import Rpc
+from camino.testing.fake.callers import Caller, Callers
+from camino.testing.fake.items import answer_items
+from camino.testing.fake.refusal import Refusal, invalid
+from camino.testing.fake.script import Script
+from camino.testing.fake.validation import Schema
+from google.protobuf.message import Message
+
+Answer = Callable[[Any], Message]
+"""From a sound request to the reply. Raises `Refusal`."""
+
+
+class Boundary:
+    """Between the wire and the answers, which are given one at a time, under `lock`."""
+
+    def __init__(self, callers: Iterable[Caller], script: Script, lock: RLock) -> None:
+        self._callers = Callers(callers)
+        self._script = script
+        self._lock = lock
+        self._schema = Schema()
+
+    def handler(self, rpc: Rpc, answer: Answer) -> grpc.RpcMethodHandler[Message, Message]:
+        """The method, as a server takes it."""
+
+        async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
+            try:
+                return await self._pass(rpc, answer, request, context)
+            except Refusal as refusal:
+                details = (("grpc-status-details-bin", refusal.status().SerializeToString()),)
+                await context.abort(refusal.code, refusal.status().message, trailing_metadata=details)
+                raise AssertionError("abort does not return") from None
+
+        return grpc.unary_unary_rpc_method_handler(call, rpc.request.FromString, rpc.reply.SerializeToString)
+
+    async def _pass(
+        self, rpc: Rpc, answer: Answer, request: Message, context: grpc.aio.ServicerContext[Message, Message]
+    ) -> Message:
+        caller = self._callers.caller(context.invocation_metadata() or ())
+        if caller:
+            caller.check_scope(rpc)
+        found = self._schema.findings(request, rpc.items_field)
+        if found.violations:
+            raise invalid(found.violations)
+        if caller:
+            caller.check_workspace(request)
+        failure = await self._script.enter(rpc, request)
+        if failure and not failure.done:
+            raise failure.refusal
+        with self._lock:
+            reply = answer_items(rpc, answer, request, found.items) if rpc.items_field else answer(request)
+        if failure:
+            raise failure.refusal
+        return reply

@@ -1,0 +1,57 @@
+"""Identities, zones and locales in one spelling, as Camino has them, or a clear refusal."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from zoneinfo import available_timezones
+
+import phonenumbers
+from camino.profile.v1 import profile_pb2
+from camino.testing.fake.refusal import invalid_field
+
+_EMAIL = re.compile(r'(?:[^\s@"(),:;<>\[\]\\]+|"[^"]+")@[^\s@"(),:;<>\[\]\\]+\.[^\s@"(),:;<>\[\]\\.]+')
+_LONGEST_EMAIL = 254
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
+
+
+def normalised(identity: profile_pb2.Identity, field: str) -> profile_pb2.Identity:
+    """Emails trimmed and lower-cased, phone numbers in E.164, others as they are. Raises `Refusal` naming `field`."""
+    value = identity.value
+    if "\0" in value:
+        raise invalid_field(field, "can't hold the character U+0000")
+    if identity.namespace == "email":
+        value = value.strip().lower()
+        if not _EMAIL.fullmatch(value) or len(value) > _LONGEST_EMAIL:
+            raise invalid_field(field, "is not an email address; send it as name@example.com")
+    elif identity.namespace == "phone":
+        value = _e164(value, field)
+    return profile_pb2.Identity(namespace=identity.namespace, value=value)
+
+
+def _e164(value: str, field: str) -> str:
+    try:
+        number = phonenumbers.parse(value, None)
+    except phonenumbers.NumberParseException as error:
+        raise invalid_field(field, f"is not a phone number ({error}); send it as +34911234567") from None
+    if not phonenumbers.is_possible_number(number):
+        raise invalid_field(field, "can't be a phone number; send it as +34911234567")
+    return str(phonenumbers.format_number(number, phonenumbers.PhoneNumberFormat.E164))
+
+
+@lru_cache(maxsize=1)
+def _zones() -> frozenset[str]:
+    return frozenset(available_timezones())
+
+
+def check_time_zone(name: str) -> None:
+    """Raises `Refusal` for what is no IANA zone."""
+    if name and name not in _zones():
+        raise invalid_field("time_zone", f"{name!r} is not an IANA time zone; send one such as Europe/Madrid")
+
+
+def normalised_locale(tag: str) -> str:
+    """A BCP 47 tag with hyphens. Raises `Refusal`."""
+    if tag and not _LOCALE.fullmatch(tag):
+        raise invalid_field("locale", f"{tag!r} is not a BCP 47 tag; send one such as es-ES")
+    return tag.replace("_", "-")

@@ -1,0 +1,76 @@
+"""`camino.segment.v1.SegmentService`: segments are checked and kept, and not computed. Their members are those that a
+test puts there."""
+
+from __future__ import annotations
+
+from camino.errors.v1 import reason_pb2
+from camino.profile.v1 import profile_pb2
+from camino.segment.v1 import segment_pb2
+from camino.segment.v1 import segment_service_pb2 as pb
+from camino.testing.fake import conditions
+from camino.testing.fake.pages import page
+from camino.testing.fake.publishing import published
+from camino.testing.fake.refusal import Violation, invalid, not_found
+from camino.testing.fake.values import timestamp
+from camino.testing.fake.world import World
+
+_MAX_BYTES = 256 * 1024
+_MEMBERS = "members"
+_PAGE = 1_000
+
+
+class Segments:
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def PublishSegment(self, request: pb.PublishSegmentRequest) -> pb.PublishSegmentResponse:
+        violations = list(conditions.violations(request.definition.condition, "definition.condition"))
+        if (size := request.definition.ByteSize()) > _MAX_BYTES:
+            violations.append(Violation("definition", f"takes {size} bytes; at most {_MAX_BYTES} are allowed"))
+        if violations:
+            raise invalid(violations, reason_pb2.REASON_INVALID_DEFINITION)
+        segment = published(self._world, segment_pb2.Segment, request)
+        if segment:
+            segment.state = segment_pb2.SEGMENT_STATE_READY
+            self._world.put(request.workspace_id, request.segment_id, segment)
+        return pb.PublishSegmentResponse(segment=self._known(request.workspace_id, request.segment_id))
+
+    def ListMembers(self, request: pb.ListMembersRequest) -> pb.ListMembersResponse:
+        self._known(request.workspace_id, request.segment_id)
+        members = [((0, id_), id_) for id_ in self._members(request.workspace_id, request.segment_id)]
+        profile_ids, token = page(request, _MEMBERS, members, size=_PAGE)
+        return pb.ListMembersResponse(profile_ids=profile_ids, next_page_token=token)
+
+    def CheckMembership(self, request: pb.CheckMembershipRequest) -> pb.CheckMembershipResponse:
+        for segment_id in dict.fromkeys(id_ for query in request.queries for id_ in query.segment_ids):
+            self._known(request.workspace_id, segment_id)
+        answers = [self._answer(request.workspace_id, query) for query in request.queries]
+        return pb.CheckMembershipResponse(answers=answers)
+
+    def put_member(self, workspace_id: str, segment_id: str, profile_id: str, member: bool) -> None:
+        """Say whether a profile is in a segment. Raises `Refusal` if there is no such segment."""
+        segment = segment_pb2.Segment()
+        segment.CopyFrom(self._known(workspace_id, segment_id))
+        membership = segment_pb2.Membership(segment_id=segment_id, profile_id=profile_id, member=member)
+        (membership.enter_time if member else membership.exit_time).CopyFrom(timestamp(self._world.now()))
+        self._world.put(workspace_id, f"{segment_id}/{profile_id}", membership)
+        segment.member_count = len(self._members(workspace_id, segment_id))
+        self._world.put(workspace_id, segment_id, segment)
+
+    def _answer(self, workspace_id: str, query: pb.MembershipQuery) -> pb.MembershipAnswer:
+        if query.after_event_id:
+            event = self._world.get(profile_pb2.Event, workspace_id, query.after_event_id)
+            if event is None or event.profile_id != query.profile_id:
+                return pb.MembershipAnswer(behind=True)
+        found = (id_ for id_ in query.segment_ids if query.profile_id in self._members(workspace_id, id_))
+        return pb.MembershipAnswer(member_of=found)
+
+    def _members(self, workspace_id: str, segment_id: str) -> list[str]:
+        memberships = self._world.all(segment_pb2.Membership, workspace_id)
+        return [found.profile_id for _, found in memberships if found.segment_id == segment_id and found.member]
+
+    def _known(self, workspace_id: str, segment_id: str) -> segment_pb2.Segment:
+        found = self._world.get(segment_pb2.Segment, workspace_id, segment_id)
+        if found is None:
+            raise not_found("segment", segment_id)
+        return found

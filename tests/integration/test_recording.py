@@ -1,0 +1,106 @@
+"""Recording calls of a real service, and replaying them without it."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from camino.client import CaminoError, Client, connect
+from camino.errors.v1 import reason_pb2
+from camino.profile.v1 import profile_service_pb2
+from camino.testing.fake import Caller, FakeCamino
+from camino.testing.recording import Recorder, Replay
+
+from tests.house import house
+
+SHOP = "shop"
+
+
+def purchase(event_id: str) -> profile_service_pb2.IngestEventsRequest:
+    request = profile_service_pb2.IngestEventsRequest(workspace_id=SHOP)
+    event = request.events.add(event_id=event_id, type="purchase")
+    event.identity.namespace, event.identity.value = "email", "ana@example.com"
+    return request
+
+
+async def shopping(client: Client) -> list[Any]:
+    """Takes an event twice, and asks for nobody: what came of it."""
+
+    async def outcome(call: Callable[[], Awaitable[Any]]) -> Any:
+        try:
+            return await call()
+        except CaminoError as error:
+            return error.status, error.reason, error.message, error.violations, error.metadata
+
+    nobody = profile_service_pb2.GetProfileRequest(workspace_id=SHOP, profile_id="nobody")
+    invalid = profile_service_pb2.GetProfileRequest(workspace_id=SHOP)
+    return [
+        await outcome(lambda: client.profiles.IngestEvents(purchase("e1"))),
+        await outcome(lambda: client.profiles.IngestEvents(purchase("e1"))),
+        await outcome(lambda: client.profiles.GetProfile(nobody)),
+        await outcome(lambda: client.profiles.GetProfile(invalid)),
+    ]
+
+
+async def test_what_was_recorded_is_answered_alike(tmp_path: Path) -> None:
+    recording = tmp_path / "shopping.jsonl"
+    (tmp_path / "house").mkdir()
+    async with (
+        house(tmp_path / "house") as services,
+        Recorder(recording, services.addresses) as recorder,
+        connect(target=recorder.target, token="") as client,
+    ):
+        recorded = await shopping(client)
+    assert [result.outcome for reply in recorded[:2] for result in reply.results] == [1, 2]
+    async with Replay(recording) as replay, connect(target=replay.target, token="") as client:
+        assert await shopping(client) == recorded
+        # The last answer to a request stands.
+        assert await client.profiles.IngestEvents(purchase("e1")) == recorded[1]
+
+
+async def test_what_was_not_recorded_says_what_was(tmp_path: Path) -> None:
+    recording = tmp_path / "shopping.jsonl"
+    async with (
+        FakeCamino() as fake,
+        Recorder(recording, fake.target) as recorder,
+        connect(target=recorder.target, token="") as client,
+    ):
+        await client.profiles.IngestEvents(purchase("e1"))
+    async with Replay(recording) as replay, connect(target=replay.target, token="") as client:
+        with pytest.raises(CaminoError) as unknown:
+            await client.profiles.IngestEvents(purchase("e2"))
+        assert unknown.value.status == grpc.StatusCode.UNIMPLEMENTED
+        assert "ProfileService/IngestEvents was not recorded" in unknown.value.message
+        assert '"event_id": "e1"' in unknown.value.message
+        with pytest.raises(CaminoError, match="no call of the method was"):
+            await client.profiles.ListProfiles(profile_service_pb2.ListProfilesRequest(workspace_id=SHOP))
+
+
+async def test_tokens_are_passed_on_and_not_written_down(tmp_path: Path) -> None:
+    recording = tmp_path / "shopping.jsonl"
+    async with (
+        FakeCamino(tokens=[Caller("shop", "secret-token")]) as fake,
+        Recorder(recording, fake.target) as recorder,
+    ):
+        async with connect(target=recorder.target, token="secret-token") as client:
+            await client.profiles.IngestEvents(purchase("e1"))
+        async with connect(target=recorder.target, token="") as client:
+            with pytest.raises(CaminoError) as refused:
+                await client.profiles.IngestEvents(purchase("e1"))
+    assert refused.value.reason == reason_pb2.REASON_UNAUTHENTICATED
+    assert "secret-token" not in recording.read_text()
+    assert len(recording.read_text().splitlines()) == 2
+
+
+async def test_what_camino_did_not_answer_is_not_recorded(tmp_path: Path) -> None:
+    recording = tmp_path / "shopping.jsonl"
+    async with FakeCamino() as fake:
+        gone = fake.target
+    async with Recorder(recording, gone) as recorder, connect(target=recorder.target, token="") as client:
+        with pytest.raises(CaminoError) as failed:
+            await client.profiles.IngestEvents(purchase("e1"))
+    assert failed.value.status == grpc.StatusCode.UNAVAILABLE
+    assert recording.read_text() == ""
