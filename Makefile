@@ -3,10 +3,12 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-PROTO_FILES := $(shell find protos -name '*.proto')
+# checkov pins a hundred libraries of its own.
+CHECKOV := .venv-checkov
+PROTO_FILES := $(shell find protos -name '*.proto' -o -name examples.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto fmt lint types test contract integration e2e faults bench up demo check lock clean
+.PHONY: help setup proto fmt lint types docs client test contract integration e2e faults bench up demo manifests check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -35,8 +37,15 @@ lint: setup ## Check style: ruff, buf
 	$(BIN)/ruff format --check --quiet .
 	$(BIN)/buf lint protos
 
-types: setup ## Check types: mypy --strict on the chassis and the pure cores
+types: setup ## Check types: mypy --strict on the chassis, the pure cores and the client
 	$(BIN)/mypy
+	$(BIN)/mypy --config-file clients/python/pyproject.toml
+
+docs: setup ## Write the API reference, docs/api, from the protos
+	$(BIN)/python -m docs.generate
+
+client: setup ## Build the Python client's wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python
 
 test: setup ## Run all tests
 	$(BIN)/python -m pytest
@@ -62,11 +71,28 @@ up: setup ## Run the whole stack on this machine until Ctrl-C
 demo: setup ## Play the main job on a real cohort
 	@$(BIN)/python -m examples.demo
 
+manifests: setup $(CHECKOV)/.installed ## Check what is deployed: the image's steps, our rules, Kubernetes' schemas, checkov
+	CAMINO_REHEARSE_IMAGE=1 $(BIN)/python -m pytest tests/deploy
+	mkdir -p build/manifests
+	for overlay in deploy/k8s/overlays/*; do \
+	  $(BIN)/kubectl kustomize $$overlay > build/manifests/$$(basename $$overlay).yaml || exit 1; \
+	done
+	$(CHECKOV)/bin/checkov --config-file deploy/checkov.yaml
+
+$(CHECKOV)/.installed: deploy/checkov.lock
+	test -d $(CHECKOV) || $(PYTHON) -m venv $(CHECKOV)
+	$(CHECKOV)/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r deploy/checkov.lock
+	@touch $@
+
 check: lint types test ## What CI runs
 
-lock: ## Renew requirements.lock from pyproject.toml (needs uv)
-	uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate \
-	  --no-header --extra dev pyproject.toml -o requirements.lock
+LOCK := uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-annotate --no-header
+
+lock: ## Renew the locks from pyproject.toml (needs uv): what is developed with, what runs, what checks
+	$(LOCK) --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) -c requirements.lock pyproject.toml -o deploy/requirements.lock
+	printf 'grpcio-tools\nmypy-protobuf\n' | $(LOCK) -c requirements.lock - -o deploy/generate.lock
+	echo checkov | $(LOCK) - -o deploy/checkov.lock
 
 clean: ## Remove everything that was made
-	rm -rf $(VENV) gen build *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(CHECKOV) gen build dist clients/python/build *.egg-info clients/python/*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -97,7 +97,7 @@ class NatsServer:
 
     def start(self) -> None:
         """Returns when it accepts connections."""
-        command = [_binary("nats-server"), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", self._store]
+        command = [binary("nats-server"), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", self._store]
         process = self._process = Process(command, self._store)
         self._port = int(process.said(r"Listening for client connections on 127\.0\.0\.1:(\d+)")[1])
         process.said(r"Server is ready")
@@ -136,7 +136,7 @@ def secantusd() -> Iterator[str]:
     with tempfile.TemporaryDirectory(prefix="secantusd-") as directory:
         home = Path(directory)
         options = ["--sync-on-commit", "--log-file-max", "64MB", "--cache-size", "256M"]
-        command = [_binary("secantusd-rs"), "--port", "0", "--storage-path", home / "data", *options]
+        command = [binary("secantusd-rs"), "--port", "0", "--storage-path", home / "data", *options]
         process = Process(command, home)
         try:
             port = process.said(r"listening on 127\.0\.0\.1:(\d+)")[1]
@@ -145,7 +145,7 @@ def secantusd() -> Iterator[str]:
             process.stop()
 
 
-def _binary(name: str) -> Path:
+def binary(name: str) -> Path:
     """An executable of this Python environment, or else of the path."""
     beside = Path(sys.executable).with_name(name)
     found = beside if beside.exists() else shutil.which(name)
