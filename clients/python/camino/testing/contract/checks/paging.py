@@ -1,0 +1,129 @@
+"""Lists by pages (AIP-158): everything, each once, in one order, so many at a time."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import partial
+from itertools import count
+from typing import Any
+
+from camino.errors.v1 import reason_pb2
+from camino.testing.contract.answers import Broken
+from camino.testing.contract.cases import Case, Cases, Point
+from camino.testing.contract.examples import example
+from camino.testing.contract.rpcs import Rpc
+from camino.testing.contract.stage import Stage
+from camino.testing.contract.target import OutOfReach, Target
+from google.protobuf.message import Message
+
+_MANY = 7
+_SIZE = 3
+_LATER = 100
+
+
+def cases(point: Point) -> Cases:
+    if point.rpc.pages:
+        yield Case(str(point), "pages completely", partial(pages_completely, point))
+        yield Case(str(point), "pages stably while more comes", partial(pages_stably, point))
+        yield Case(str(point), "refuses a foreign page token", partial(refuses_a_foreign_token, point))
+
+
+def pages_completely(point: Point, target: Target) -> None:
+    """By small pages one gets what one gets at once, in the same order; no page is larger than asked."""
+    request, _ = _many(point, target)
+
+    def alike() -> list[str] | None:
+        whole = _pages(point, target, _sized(request, 0))
+        listed = _pages(point, target, _sized(request, _SIZE))
+        # What comes by itself, such as the runs of events, may still be coming.
+        return listed if listed == whole else None
+
+    listed = target.eventually(alike, f"{point.rpc.full_name}: pages of {_SIZE} list what one page does")
+    if len(set(listed)) < len(listed):
+        raise Broken(f"{point.rpc.full_name} lists something twice: {listed}")
+
+
+def pages_stably(point: Point, target: Target) -> None:
+    """What was there when one began is listed once, whatever comes meanwhile."""
+    request, add = _many(point, target)
+    before = _pages(point, target, _sized(request, 0))
+    numbers = count(_LATER)
+    listed = _pages(point, target, _sized(request, _SIZE), between=lambda: add(next(numbers)))
+    if not set(before) <= set(listed):
+        raise Broken(f"{point.rpc.full_name} left out {set(before) - set(listed)} as others came")
+    if len(set(listed)) < len(listed):
+        raise Broken(f"{point.rpc.full_name} lists something twice as others come: {listed}")
+
+
+def refuses_a_foreign_token(point: Point, target: Target) -> None:
+    """A token that the method didn't make is refused by name, rather than taken for some place in the list."""
+    stage = Stage(target, point.place)
+    request = stage.unprepared(point.rpc) if not example(point.rpc.full_name).after else stage.request(point.rpc)
+    for token in ("foreign", "MA==", "~", "é"):
+        request.page_token = token
+        answer = target.call(point.rpc, request, place=point.place)
+        answer.must_fail("INVALID_ARGUMENT", reason_pb2.REASON_INVALID_PAGE_TOKEN)
+        answer.must([field for field, _ in answer.violations] == ["page_token"], "must name page_token")
+
+
+def _many(point: Point, target: Target) -> tuple[Any, Callable[[int], object]]:
+    """A list's request with many items to list, and how to have more of them."""
+    rpc, stage = point.rpc, Stage(target, point.place)
+    found = example(rpc.full_name)
+    if found.many is None:
+        make = target.needs.get("dead_letter")
+        if make is None or rpc.method != "ListDeadLetters":
+            raise OutOfReach(f"{rpc.full_name} has no way to have many items")
+
+        def add(_number: int) -> object:
+            return make(stage.workspace_id, point.place)
+    else:
+        call, vary = found.many.call, found.many.vary
+
+        def add(number: int) -> object:
+            return stage.varied(call, vary, number)
+
+    request = stage.request(rpc)
+    for number in range(_MANY):
+        add(number)
+    more = count(_MANY)
+    target.eventually(
+        lambda: len(_pages(point, target, _sized(request, 0))) >= _MANY,
+        f"{rpc.full_name} lists {_MANY} items",
+        nudge=lambda: add(next(more)),
+    )
+    return request, add
+
+
+def _sized(request: Any, size: int) -> Any:
+    sized = type(request)()
+    sized.CopyFrom(request)
+    sized.page_size = size
+    return sized
+
+
+def _pages(point: Point, target: Target, request: Any, *, between: Callable[[], object] = lambda: None) -> list[str]:
+    rpc, keys = point.rpc, list[str]()
+    while True:
+        answer = target.call(rpc, request, place=point.place)
+        reply = answer.must_be_ok()
+        items = getattr(reply, rpc.listed)
+        answer.must(not request.page_size or len(items) <= request.page_size, "a page is no larger than asked")
+        keys += [_key(rpc, item) for item in items]
+        if not reply.next_page_token:
+            return keys
+        answer.must(reply.next_page_token != request.page_token, "a page must lead on to another")
+        request.page_token = reply.next_page_token
+        between()
+
+
+def _key(rpc: Rpc, item: Any) -> str:
+    """What an item is known by, whatever else changes in it: the id that is named as its type is, or all of it."""
+    if not isinstance(item, Message):
+        return str(item)
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", item.DESCRIPTOR.name).lower()
+    for field in (f"{name}_id", "send_id"):
+        if field in item.DESCRIPTOR.fields_by_name:
+            return str(getattr(item, field))
+    return item.SerializeToString(deterministic=True).hex()

@@ -1,0 +1,24 @@
+"""How methods are declared: what the other checks, and every generated client, build upon."""
+
+from __future__ import annotations
+
+from camino.testing.contract.cases import Case, Cases, Point
+from camino.testing.contract.examples import example
+from camino.testing.contract.rpcs import Rpc
+
+
+def cases(point: Point) -> Cases:
+    if point.place == 0:
+        yield Case(str(point), "is declared whole", lambda _target: declared_whole(point.rpc))
+
+
+def declared_whole(rpc: Rpc) -> None:
+    """It has a scope and an example; a list has pages (AIP-158); what can answer no failure of its own says so."""
+    assert not rpc.streaming, f"{rpc.full_name}: this suite proves unary methods only; teach it streams"
+    assert rpc.scope, f"{rpc.full_name} declares no required_scope"
+    assert example(rpc.full_name)
+    listing = rpc.method.startswith("List")
+    assert listing == rpc.pages, f"{rpc.full_name}: a List method has page_size, page_token and next_page_token"
+    assert not listing or rpc.read_only, f"{rpc.full_name}: a List method has no side effects"
+    assert not rpc.method.startswith(("Get", "BatchGet")) or rpc.read_only, f"{rpc.full_name} must be read only"
+    assert not rpc.has("etag") or not rpc.read_only, f"{rpc.full_name}: reading takes no etag"
