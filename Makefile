@@ -8,7 +8,7 @@ CHECKOV := .venv-checkov
 PROTO_FILES := $(shell find protos -name '*.proto' -o -name examples.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto fmt lint types docs client test contract integration e2e faults bench up demo manifests check lock clean
+.PHONY: help setup proto fmt lint types docs baseline client test contract integration e2e faults bench up demo manifests check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -43,6 +43,9 @@ types: setup ## Check types: mypy --strict on the chassis, the pure cores and th
 
 docs: setup ## Write the API reference, docs/api, from the protos
 	$(BIN)/python -m docs.generate
+
+baseline: setup ## Fix the contract as a release's: what later ones may add to and not break
+	$(BIN)/python protos/baseline.py
 
 client: setup ## Build the Python client's wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python

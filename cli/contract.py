@@ -21,9 +21,7 @@ def contract(
     ] = None,
     token: Annotated[
         str,
-        typer.Option(
-            envvar="CAMINO_TOKEN", help="A token with all scopes for the workspaces contract-*, or better, *."
-        ),
+        typer.Option(envvar="CAMINO_TOKEN", help="A token with all scopes for all workspaces, or for contract-*."),
     ] = "",
     token_without_scopes: Annotated[str, typer.Option(help="A token that has none of Camino's scopes.")] = "",
     token_elsewhere: Annotated[str, typer.Option(help="A token with all scopes for another workspace only.")] = "",

@@ -12,7 +12,7 @@ from services.channels.scope import Scope
 from services.channels.store import Store
 from services.channels.templates import RenderError
 from services.chassis.clock import Clock
-from services.chassis.errors import InvalidArgument, InvalidDefinition
+from services.chassis.errors import InvalidArgument, InvalidDefinition, Violation
 from services.chassis.server import Mounted
 
 
@@ -64,7 +64,9 @@ class TemplateServicer(template_service_pb2_grpc.TemplateServiceServicer):
         try:
             rendered = template.render(scope)
         except RenderError as error:
-            raise InvalidArgument(str(error), reason="TEMPLATE_RENDER_FAILED") from None
+            raise InvalidArgument(
+                str(error), reason="TEMPLATE_RENDER_FAILED", violations=[Violation(error.field, str(error))]
+            ) from None
         return template_service_pb2.RenderTemplateResponse(
             subject=rendered.subject, text=rendered.text, html=rendered.html
         )

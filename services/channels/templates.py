@@ -47,7 +47,11 @@ class Rendered:
 
 
 class RenderError(Exception):
-    """A template doesn't render for one person: which field, which line, and why."""
+    """A template doesn't render for one person: which field of it, if it's one, which line, and why."""
+
+    def __init__(self, message: str, field: str = "") -> None:
+        super().__init__(message)
+        self.field = field
 
 
 class _Environment(liquid.Environment):
@@ -152,11 +156,11 @@ def _render(template: BoundTemplate, field: str, scope: Scope) -> str:
         for node in template.nodes:
             node.render(context, buffer)
     except LiquidError as error:
-        raise RenderError(f"{field}, {_told(error)}") from error
+        raise RenderError(f"{field}, {_told(error)}", field) from error
     except LiquidInterrupt as error:
-        raise RenderError(f"{field}: '{error}' outside of a loop") from error
+        raise RenderError(f"{field}: '{error}' outside of a loop", field) from error
     except Exception as error:
-        raise RenderError(f"{field}: {type(error).__name__}: {error}") from error
+        raise RenderError(f"{field}: {type(error).__name__}: {error}", field) from error
     return buffer.getvalue()
 
 

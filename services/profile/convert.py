@@ -23,6 +23,7 @@ from services.profile.domain import (
     Value,
     check_instant,
     check_value,
+    supersedes,
 )
 
 Body = dict[str, Any]
@@ -37,11 +38,13 @@ def facts_of(item: profile_service_pb2.ProfileInput, now: int) -> Facts:
         value = _domain_value(wire.value)
         check_value(name, value, f'attributes["{name}"]')
         attributes[name] = Attribute(value, observed_at)
-    consents = {}
+    consents: dict[tuple[int, str], Consent] = {}
     for index, consent in enumerate(item.consents):
         changed_at = instant(consent.changed_at) if consent.HasField("changed_at") else now
         check_instant(changed_at, now, f"consents[{index}].changed_at")
-        consents[consent.channel, consent.topic] = Consent(ConsentState(consent.state), changed_at, consent.source)
+        said = Consent(ConsentState(consent.state), changed_at, consent.source)
+        if supersedes(said, consents.get((consent.channel, consent.topic))):
+            consents[consent.channel, consent.topic] = said
     return Facts(
         tuple(
             normalise.identity(wire.namespace, wire.value, f"identities[{index}].value")

@@ -89,13 +89,7 @@ def absorb(profile: Profile, facts: Facts, now: int) -> Profile:
         for name, new in facts.attributes.items()
         if (old := profile.attributes.get(name)) is None or _order(new) > _order(old)
     }
-    said = {
-        key: new
-        for key, new in facts.consents.items()
-        # Of two at the same instant the stricter holds.
-        if (held := profile.consents.get(key)) is None
-        or (new.changed_at, new.state, new.source) > (held.changed_at, held.state, held.source)
-    }
+    said = {key: new for key, new in facts.consents.items() if supersedes(new, profile.consents.get(key))}
     time_zone, locale = facts.time_zone or profile.time_zone, facts.locale or profile.locale
     # By what won, not by comparing profiles: to Python 0.0 equals -0.0, and NaN isn't itself.
     same = not (added or newer or said) and (time_zone, locale) == (profile.time_zone, profile.locale)
@@ -124,6 +118,12 @@ def absorb(profile: Profile, facts: Facts, now: int) -> Profile:
     return changed
 
 
+def supersedes(new: Consent, held: Consent | None) -> bool:
+    """Whether a consent holds in place of another about the same: the newer does, of two at the same instant the
+    stricter."""
+    return held is None or (new.changed_at, new.state, new.source) > (held.changed_at, held.state, held.source)
+
+
 def _order(attribute: Attribute) -> tuple[int, str]:
     return attribute.observed_at, f"{type(attribute.value).__name__}:{attribute.value!r}"
 
@@ -137,9 +137,7 @@ def check_instant(at: int, now: int, field_name: str) -> None:
 
 
 def check_value(name: str, value: Value, field_name: str) -> None:
-    """Raise `InvalidArgument` for a name or an instant that can't be kept."""
-    if "\0" in name:
-        raise InvalidArgument.at(field_name, "a name can't hold the character U+0000")
+    """Raise `InvalidArgument` for an instant that can't be kept."""
     if type(value) is int and not EARLIEST <= value < LATEST:
         raise InvalidArgument.at(field_name, f"{name!r} is not in the years 1 to 9999")
 

@@ -119,6 +119,9 @@ class Ingest:
     async def events(
         self, workspace_id: str, items: Sequence[profile_service_pb2.EventInput], violations: Mapping[int, Violation]
     ) -> list[ItemResult]:
+        first = {item.event_id: index for index, item in reversed(list(enumerate(items)))}
+        if len(first) < len(items):
+            return await self._in_turns(workspace_id, items, violations, set(first.values()))
         now = self._clock.now()
         results: list[ItemResult | None] = [None] * len(items)
         identities: dict[int, Identity] = {}
@@ -132,8 +135,6 @@ class Ingest:
                     continue
                 occurred[index] = instant(item.occurred_at) if item.HasField("occurred_at") else now
                 check_instant(occurred[index], now, "occurred_at")
-                if "\0" in item.event_id:
-                    raise InvalidArgument.at("event_id", "can't hold the character U+0000")
                 size = item.ByteSize()
                 if size > MAX_EVENT_BYTES:
                     raise InvalidArgument.at(
@@ -150,6 +151,15 @@ class Ingest:
                 results[index] = convert.refused(error)
         for _ in range(_ROUNDS):
             owners = await self._owners(workspace_id, set(identities.values()))
+            # An event that was taken before has no second effect: it makes nobody, whomever it names this time.
+            strangers = {
+                f"{workspace_id}/{items[index].event_id}": index
+                for index, identity in identities.items()
+                if identity not in owners
+            }
+            for key, document in (await self._store.events.get(strangers)).items():
+                results[strangers[key]] = convert.duplicate(document.body["profile"].partition("/")[2])
+                del identities[strangers[key]]
             await self._make_owners(workspace_id, set(identities.values()), owners)
             profile_ids.update((index, owners[identity]) for index, identity in identities.items())
             profiles = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in profile_ids.values()})
@@ -164,12 +174,11 @@ class Ingest:
         for index, profile_id in profile_ids.items():
             profile_key = f"{workspace_id}/{profile_id}"
             if profile_key not in profiles or profile_id in joined:
-                results[index] = convert.refused(NotFound.of("profile", profile_id))
+                moving = Contention("others kept joining the same profile to others; send it again")
+                missing = NotFound.of("profile", profile_id)
+                results[index] = convert.refused(moving if index in identities else missing)
                 continue
             key = f"{workspace_id}/{items[index].event_id}"
-            if key in writes:
-                results[index] = convert.duplicate(writes[key].body["profile"].partition("/")[2])
-                continue
             body = convert.event_body(items[index], properties[index], profile_key, occurred[index], now)
             body["partition"] = partition_of(profile_id, self._partitions)
             body["publish_at"] = now + SWEEP_AFTER
@@ -183,6 +192,25 @@ class Ingest:
             answer = convert.duplicate if key in duplicates else convert.ok
             results[index] = answer(document.body["profile"].partition("/")[2])
         return [result for result in results if result is not None]
+
+    async def _in_turns(
+        self,
+        workspace_id: str,
+        items: Sequence[profile_service_pb2.EventInput],
+        violations: Mapping[int, Violation],
+        firsts: set[int],
+    ) -> list[ItemResult]:
+        """Events of which several have one id: the first of each, and then the others, which are duplicates unless the
+        first was refused."""
+        results: dict[int, ItemResult] = {}
+        for turn in (sorted(firsts), [index for index in range(len(items)) if index not in firsts]):
+            found = await self.events(
+                workspace_id,
+                [items[index] for index in turn],
+                {place: violations[index] for place, index in enumerate(turn) if index in violations},
+            )
+            results.update(zip(turn, found, strict=True))
+        return [results[index] for index in range(len(items))]
 
     async def _move(
         self, workspace_id: str, identities: Iterable[Identity], joined: Mapping[str, str], buried: Mapping[str, str]

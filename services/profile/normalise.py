@@ -19,8 +19,6 @@ def identity(namespace: str, value: str, field: str) -> tuple[str, str]:
 
     Raises `InvalidArgument` naming `field`.
     """
-    if "\0" in value:
-        raise InvalidArgument.at(field, "can't hold the character U+0000")
     if namespace == "email":
         email = value.strip().lower()
         if not _EMAIL.match(email) or len(email) > 254:

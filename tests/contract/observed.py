@@ -56,16 +56,16 @@ class _Hold:
     def entered(self) -> bool:
         return self._entered.is_set()
 
-    def wait_cancelled(self) -> None:
-        if not self._cancelled.wait(_PATIENCE_S):
-            raise TimeoutError("the servicer was not cancelled")
+    def cancelled(self) -> bool:
+        return self._cancelled.is_set()
 
     async def keep(self) -> None:
         self._entered.set()
         try:
             await asyncio.Event().wait()
-        finally:
+        except asyncio.CancelledError:
             self._cancelled.set()
+            raise
 
 
 class _Servicer:

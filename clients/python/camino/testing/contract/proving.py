@@ -1,4 +1,4 @@
-"""A case as a test of pytest's: what can't be proved here is skipped, what doesn't hold fails in the contract's words."""
+"""A case as a test of pytest's: what can't be proved is skipped, what doesn't hold fails in the contract's words."""
 
 from __future__ import annotations
 

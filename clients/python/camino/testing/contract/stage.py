@@ -100,8 +100,8 @@ class Stage:
         return name in self._known
 
     def _nudge(self, found: Example) -> None:
-        """Do again what leads to what is waited for: a replica that had not yet learned of a definition passes over what
-        comes meanwhile."""
+        """Do again what leads to what is waited for: a replica that has not yet learned of a definition passes over
+        what comes meanwhile."""
         for before in found.after:
             if many := example(before).many:
                 self.varied(many.call, many.vary, next(self._numbers))

@@ -19,7 +19,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 T = TypeVar("T")
 
 _TIMEOUT_S = 10.0
-_PATIENCE_S = 20.0
 _NUDGE_S = 2.0
 _POLL_S = 0.02
 _MAX_MESSAGE = 16 * 1024 * 1024
@@ -54,10 +53,12 @@ class Fact:
 class Held(Protocol):
     """A call that was let into its servicer and is kept there."""
 
-    def entered(self) -> bool: ...
+    def entered(self) -> bool:
+        """Whether a call is, or was, inside."""
+        ...
 
-    def wait_cancelled(self) -> None:
-        """Return when the servicer was cancelled. Raises TimeoutError."""
+    def cancelled(self) -> bool:
+        """Whether one that was inside was cancelled."""
         ...
 
 
@@ -106,6 +107,8 @@ class Target:
     made. May raise `OutOfReach`."""
     pass_time: Callable[[], None] = lambda: time.sleep(_POLL_S)
     """Let a moment go by for the servers, between two looks at them."""
+    patience_s: float = 15.0
+    """How long what comes by itself may take to come."""
     _channels: dict[str, grpc.Channel] = field(default_factory=dict)
     _places: dict[str, list[str]] = field(default_factory=dict)
     _workspaces: list[str] = field(default_factory=list)
@@ -181,13 +184,13 @@ class Target:
     def eventually(
         self, probe: Callable[[], T | None], promise: str, *, nudge: Callable[[], object] | None = None
     ) -> T:
-        """Ask again and again until the answer is neither None nor false; every 2 seconds, `nudge`. Raises `Broken` after
-        20 seconds."""
+        """Ask again and again until the answer is neither None nor false; `nudge` every 2 seconds. Raises `Broken` when
+        patience is at its end."""
         begin = nudged = time.monotonic()
         while not (found := probe()):
             now = time.monotonic()
-            if now > begin + _PATIENCE_S:
-                raise Broken(f"not within {_PATIENCE_S:.0f} seconds: {promise}")
+            if now > begin + self.patience_s:
+                raise Broken(f"not within {self.patience_s:.0f} seconds: {promise}")
             if nudge and now > nudged + _NUDGE_S:
                 nudged = now
                 nudge()

@@ -36,6 +36,10 @@ class Held:
         """Whether one has come."""
         return self._entered.is_set()
 
+    def cancelled(self) -> bool:
+        """Whether one was given up by its caller."""
+        return self._cancelled.is_set()
+
     def wait_cancelled(self, timeout_s: float = _PATIENCE_S) -> None:
         """Block until one was given up by its caller. Raises TimeoutError."""
         if not self._cancelled.wait(timeout_s):
@@ -45,8 +49,9 @@ class Held:
         self._entered.set()
         try:
             await asyncio.Event().wait()
-        finally:
+        except asyncio.CancelledError:
             self._cancelled.set()
+            raise
 
 
 class Script:

@@ -29,7 +29,7 @@ def keeps_a_deadline(point: Point, target: Target) -> None:
             timeout_s *= 2
             answer = target.call(point.rpc, request, place=point.place, timeout_s=timeout_s)
             answer.must(answer.status == "DEADLINE_EXCEEDED", "must fail with DEADLINE_EXCEEDED")
-        held.wait_cancelled()
+        target.eventually(held.cancelled, f"{point.rpc.full_name}: past its deadline, a call ends in the servicer, too")
 
 
 def stops_when_cancelled(point: Point, target: Target) -> None:
@@ -41,7 +41,7 @@ def stops_when_cancelled(point: Point, target: Target) -> None:
         call.cancel()
         answer = call.answer()
         answer.must(answer.status == "CANCELLED", "must end as CANCELLED")
-        held.wait_cancelled()
+        target.eventually(held.cancelled, f"{point.rpc.full_name}: a call that was cancelled ends in the servicer, too")
 
 
 def survives_the_impatient(point: Point, target: Target) -> None:

@@ -1,0 +1,185 @@
+"""The suite sees what is broken: each behaviour that is taken away here makes the case fail that proves it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from itertools import count
+from typing import Any
+
+import pytest
+from camino.testing.contract.suite import cases
+from camino.testing.contract.target import Target
+
+from services.chassis import engine, validation
+from services.chassis.callers import Caller
+from services.chassis.documents import Document
+from services.chassis.errors import FailedPrecondition, NotFound, Status
+from services.chassis.interceptors import Boundary
+from services.chassis.validation import RequestValidator
+from services.orchestrator import journey_service
+from services.orchestrator.journey_service import JourneyServicer
+from services.profile import convert, outbox
+from services.profile.ingest import Ingest
+from services.profile.service import ProfileServicer
+from services.segment.service import SegmentServicer
+from tests.contract.services import services
+
+Sabotage = Callable[[pytest.MonkeyPatch], None]
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Target]:
+    """Services of their own: what is broken here must not be met elsewhere."""
+    with services(tmp_path_factory.mktemp("sabotaged")) as (target, _observed):
+        # Nothing here takes longer, and some of what is taken away is waited for in vain.
+        target.patience_s = 2
+        yield target
+
+
+def is_missed(target: Target, subject: str, check: str) -> bool:
+    """Whether a case of this kind fails for the method or fact."""
+    proofs = [case for case in cases() if (case.subject, case.check) == (subject, check)]
+    assert proofs
+    for case in proofs:
+        try:
+            case.run(target)
+        except AssertionError:
+            return True
+    return False
+
+
+def validation_dropped(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(RequestValidator, "check", lambda *_: None)
+
+
+def fields_unnamed(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(validation, "_path", lambda _elements: "")
+
+
+def wrong_status(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(NotFound, "status", Status.FAILED_PRECONDITION)
+
+
+def undeclared_reason(patch: pytest.MonkeyPatch) -> None:
+    async def get(*_: object) -> None:
+        raise FailedPrecondition("not now")
+
+    patch.setattr(JourneyServicer, "GetRun", get)
+
+
+def fault_of_its_own(patch: pytest.MonkeyPatch) -> None:
+    async def get(*_: object) -> None:
+        raise KeyError("profile_ids")
+
+    patch.setattr(ProfileServicer, "BatchGetProfiles", get)
+
+
+def etag_unchecked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(journey_service, "check_etag", lambda *_: None)
+
+
+def events_taken_twice(patch: pytest.MonkeyPatch) -> None:
+    take, numbers = Ingest.events, count()
+
+    async def events(self: Ingest, workspace_id: str, items: Any, violations: Any) -> Any:
+        for item in items:
+            item.event_id += f"-{next(numbers)}"
+        return await take(self, workspace_id, items, violations)
+
+    patch.setattr(Ingest, "events", events)
+
+
+def reading_writes(patch: pytest.MonkeyPatch) -> None:
+    get, numbers = ProfileServicer.GetProfile, count()
+
+    async def get_and_write(self: Any, request: Any, context: object) -> Any:
+        await self._store.identities.put([Document(f"{request.workspace_id}/seen:{next(numbers)}", {})])
+        return await get(self, request, context)
+
+    patch.setattr(ProfileServicer, "GetProfile", get_and_write)
+
+
+def page_size_ignored(patch: pytest.MonkeyPatch) -> None:
+    list_segments = SegmentServicer.ListSegments
+
+    async def list_all(self: Any, request: Any, context: object) -> Any:
+        request.page_size = 1_000
+        return await list_segments(self, request, context)
+
+    patch.setattr(SegmentServicer, "ListSegments", list_all)
+
+
+def page_repeated(patch: pytest.MonkeyPatch) -> None:
+    list_profiles = ProfileServicer.ListProfiles
+
+    async def list_first(self: Any, request: Any, context: object) -> Any:
+        request.page_token = ""
+        return await list_profiles(self, request, context)
+
+    patch.setattr(ProfileServicer, "ListProfiles", list_first)
+
+
+def foreign_token_taken(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "last_id", lambda _token: None)
+
+
+def scope_unasked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Caller, "must_have", lambda *_: None)
+
+
+def workspace_unasked(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Caller, "must_reach", lambda *_: None)
+
+
+def works_on_after_the_deadline(patch: pytest.MonkeyPatch) -> None:
+    answer = Boundary._answer
+
+    async def answer_all(self: Any, method: Any, caller: Any, call: Any, request: Any, context: Any) -> Any:
+        return await answer(self, method, caller, lambda *given: asyncio.shield(call(*given)), request, context)
+
+    patch.setattr(Boundary, "_answer", answer_all)
+
+
+def reply_unsound(patch: pytest.MonkeyPatch) -> None:
+    fill = convert.fill_profile
+
+    def fill_badly(wire: Any, *given: Any) -> None:
+        fill(wire, *given)
+        wire.revision = 0
+
+    patch.setattr(convert, "fill_profile", fill_badly)
+
+
+def wrong_subject(patch: pytest.MonkeyPatch) -> None:
+    name = outbox.subject_of
+    patch.setattr(outbox, "subject_of", lambda kind, workspace, partition, _key: name(kind, workspace, partition, "x"))
+
+
+@pytest.mark.parametrize(
+    ("sabotage", "subject", "check"),
+    [
+        (validation_dropped, "ProfileService.GetProfile", "refuses"),
+        (fields_unnamed, "MessageService.ResolveMessage", "refuses"),
+        (wrong_status, "SegmentService.GetSegment", "finds nothing in an empty workspace"),
+        (undeclared_reason, "JourneyService.GetRun", "finds nothing in an empty workspace"),
+        (fault_of_its_own, "ProfileService.BatchGetProfiles", "answers what is valid"),
+        (etag_unchecked, "JourneyService.PublishJourney", "refuses a stale etag"),
+        (events_taken_twice, "ProfileService.IngestEvents", "acts once when repeated"),
+        (reading_writes, "ProfileService.GetProfile", "changes nothing"),
+        (page_size_ignored, "SegmentService.ListSegments", "pages completely"),
+        (page_repeated, "ProfileService.ListProfiles", "pages stably while more comes"),
+        (foreign_token_taken, "SegmentService.ListSegments", "refuses a foreign page token"),
+        (scope_unasked, "TemplateService.GetTemplate", "needs its scope"),
+        (workspace_unasked, "TemplateService.GetTemplate", "keeps workspaces apart"),
+        (works_on_after_the_deadline, "TemplateService.ListTemplates", "keeps a deadline"),
+        (reply_unsound, "ProfileService.GetProfile", "takes its example"),
+        (wrong_subject, "camino.profile.v1.ProfileChanged", "is published as declared"),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_what_is_taken_away_is_missed(
+    target: Target, monkeypatch: pytest.MonkeyPatch, sabotage: Sabotage, subject: str, check: str
+) -> None:
+    sabotage(monkeypatch)
+    assert is_missed(target, subject, check)
