@@ -19,6 +19,7 @@ from tests.house import house
 ROOT = Path(__file__).parents[2]
 GUIDE = ROOT / "docs/clients.md"
 README = ROOT / "clients/python/README.md"
+FIRST = ROOT / "README.md"
 
 RUN = """
 import ast, asyncio, inspect, json, sys
@@ -71,7 +72,9 @@ async def test_the_python_runs_from_beginning_to_end(tmp_path: Path):
         lines = await run(RUN, json.dumps(examples("python")), tmp_path, at.addresses)
         [whole] = examples("python", README)
         [profile_id] = await run(whole, "", tmp_path, at.addresses)
+        [same_id] = await run(RUN, json.dumps(examples("python", FIRST)), tmp_path, at.addresses)
     assert profile_id in lines
+    assert same_id == profile_id
     for line in (
         "ITEM_OUTCOME_OK",
         "ITEM_OUTCOME_DUPLICATE",
@@ -104,7 +107,7 @@ def test_the_templates_are_bufs(template: str):
     assert {"inputs", "plugins"} <= read.keys()
 
 
-@pytest.mark.parametrize("file", [GUIDE, README], ids=lambda file: file.name)
+@pytest.mark.parametrize("file", [GUIDE, README, FIRST], ids=str)
 def test_links_lead_somewhere(file: Path):
     links = re.findall(r"\]\((?!https?:)([^)#]+)", file.read_text())
     assert links

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import pytest
 from camino.testing.contract.clearing import clear
-from camino.testing.contract.target import Target, Tokens
+from camino.testing.contract.target import Target, Tokens, Unreachable
 
+_OPEN = pytest.StashKey[ExitStack]()
+_TARGET = pytest.StashKey[Target]()
 _LEFT = pytest.StashKey[list[str]]()
+"""What may be left of the suite's workspaces, and why."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,26 +27,33 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--camino-token-elsewhere", default="", help="A token with all scopes for some other workspace.")
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Connect, so that servers that aren't there are one error, and not one for each case."""
+    config = session.config
     config.stash[_LEFT] = []
+    config.stash[_OPEN] = ExitStack()
+    addresses = config.getoption("--camino-target")
+    if not addresses:
+        raise pytest.UsageError("say where the services are: --camino-target HOST:PORT, once for each")
+    tokens = Tokens(
+        config.getoption("--camino-token"),
+        config.getoption("--camino-token-without-scopes"),
+        config.getoption("--camino-token-elsewhere"),
+    )
+    try:
+        config.stash[_TARGET] = config.stash[_OPEN].enter_context(Target(addresses, tokens).open())
+    except Unreachable as error:
+        raise pytest.UsageError(str(error)) from None
 
 
 @pytest.fixture(scope="session")
 def camino_target(pytestconfig: pytest.Config) -> Iterator[Target]:
     """The servers that the options name. What the suite made on them is deleted at the end."""
-    addresses = pytestconfig.getoption("--camino-target")
-    if not addresses:
-        raise pytest.UsageError("say where the services are: --camino-target HOST:PORT, once for each")
-    tokens = Tokens(
-        pytestconfig.getoption("--camino-token"),
-        pytestconfig.getoption("--camino-token-without-scopes"),
-        pytestconfig.getoption("--camino-token-elsewhere"),
-    )
-    with Target(addresses, tokens).open() as target:
-        try:
-            yield target
-        finally:
-            pytestconfig.stash[_LEFT] = clear(target)
+    target = pytestconfig.stash[_TARGET]
+    try:
+        yield target
+    finally:
+        pytestconfig.stash[_LEFT] = clear(target)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -70,5 +81,6 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """What is left behind makes the run a failed one."""
+    session.config.stash[_OPEN].close()
     if session.config.stash[_LEFT] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

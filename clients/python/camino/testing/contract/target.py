@@ -29,6 +29,10 @@ class OutOfReach(Exception):
     """This can't be proved on this target; says why."""
 
 
+class Unreachable(Exception):
+    """Nobody answers at an address, or not as a server of ours does."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tokens:
     """What the suite shows as its own credentials. Empty: none."""
@@ -116,12 +120,12 @@ class Target:
 
     @contextmanager
     def open(self) -> Iterator[Target]:
-        """Connect, and close at the end."""
+        """Connect, and close at the end. Raises `Unreachable`."""
         options = (("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE))
         try:
             for address in self.addresses:
                 channel = self._channels[address] = grpc.insecure_channel(address, options=options)
-                for service in ProtoReflectionDescriptorDatabase(channel).get_services():
+                for service in _served(channel, address):
                     self._places.setdefault(service, []).append(address)
             yield self
         finally:
@@ -212,6 +216,13 @@ class Target:
         if place >= len(addresses):
             raise OutOfReach(f"{rpc.service} is not served at {place + 1} of the given addresses")
         return self._channels[addresses[place]]
+
+
+def _served(channel: grpc.Channel, address: str) -> list[str]:
+    try:
+        return list(ProtoReflectionDescriptorDatabase(channel).get_services())
+    except grpc.RpcError as error:
+        raise Unreachable(f"{address} doesn't say what it serves: {error.code().name}: {error.details()}") from None
 
 
 @dataclass(frozen=True, slots=True)
