@@ -10,7 +10,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
 from pathlib import Path
@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import nats
 from camino.testing.contract.rpcs import Rpc
 from camino.testing.contract.target import Fact
+from camino.testing.fake.script import Held
 from camino.type.v1.messaging_pb2 import CHANNEL_EMAIL
 from nats.aio.msg import Msg
 
@@ -48,30 +49,10 @@ _TIMERS = ("wake_at", "resend_at")
 _CALM = 3
 
 
-@dataclass(slots=True)
-class _Hold:
-    _entered: threading.Event
-    _cancelled: threading.Event
-
-    def entered(self) -> bool:
-        return self._entered.is_set()
-
-    def cancelled(self) -> bool:
-        return self._cancelled.is_set()
-
-    async def keep(self) -> None:
-        self._entered.set()
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            self._cancelled.set()
-            raise
-
-
 class _Servicer:
     """A servicer whose calls are counted, and kept inside when asked."""
 
-    def __init__(self, mount: Mounted, entered: Counter[str], holds: Mapping[str, _Hold]) -> None:
+    def __init__(self, mount: Mounted, entered: Counter[str], holds: Mapping[str, Held]) -> None:
         self._mount = mount
         self._entered = entered
         self._holds = holds
@@ -109,7 +90,7 @@ class Observed:
         self._callers = callers
         self._token_file = token_file
         self._entered: Counter[str] = Counter()
-        self._holds: dict[str, _Hold] = {}
+        self._holds: dict[str, Held] = {}
         self._facts: list[Fact] = []
         self._numbers = count(1)
         self._quiet: tuple[object, object, object] | None = None
@@ -188,8 +169,8 @@ class Observed:
         return self._entered[rpc.full_name]
 
     @contextmanager
-    def hold(self, rpc: Rpc) -> Iterator[_Hold]:
-        hold = self._holds[rpc.full_name] = _Hold(threading.Event(), threading.Event())
+    def hold(self, rpc: Rpc) -> Iterator[Held]:
+        hold = self._holds[rpc.full_name] = Held()
         try:
             yield hold
         finally:
