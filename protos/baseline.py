@@ -10,7 +10,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from camino.testing.contract.rpcs import files
+from camino.testing.rpcs import files
 from camino.testing.schema.full import full
 from google.protobuf import text_format
 from google.protobuf.descriptor import Descriptor

@@ -6,6 +6,7 @@ import base64
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any
 
 import bson
@@ -66,6 +67,7 @@ def successor(prefix: str) -> str | None:
 class Range:
     """The part of an index that a query is about: its first fields are fixed, the next is bounded, the rest is free."""
 
+    collection: str
     index: str
     fields: tuple[str, ...]
     equal: tuple[Value, ...]
@@ -82,7 +84,7 @@ class Range:
             raise ValueError(f"{schema.name} declares no index {index!r}")
         if len(equal) + (at_least is not None or below is not None) > len(fields):
             raise ValueError(f"index {index!r} of {schema.name} has only the fields {', '.join(fields)}")
-        return cls(index, fields, equal, at_least, below)
+        return cls(schema.name, index, fields, equal, at_least, below)
 
     @property
     def free(self) -> tuple[str, ...]:
@@ -91,11 +93,23 @@ class Range:
 
     def token(self, body: Mapping[str, Any], id_: str) -> str:
         """A cursor that continues after a document."""
-        return token(self.index, [*(body[field] for field in self.free), id_])
+        return token(self._order, [*(body[field] for field in self.free), id_])
 
     def position(self, after: str) -> list[Value]:
         """The values of the free fields and the id that a cursor holds; none if it's empty. See `position`."""
-        return position(self.index, after, len(self.free) + 1) if after else []
+        return position(self._order, after, len(self.free) + 1) if after else []
+
+    @property
+    def _order(self) -> str:
+        return order(self.collection, self.index, *self.equal)
+
+
+def order(*of: Value) -> str:
+    """The name that an ordering has in cursors, by the collection and what is fixed in it: no other list takes them.
+
+    A digest, since what is fixed may be long, and is nobody else's business.
+    """
+    return sha256(repr(of).encode()).hexdigest()[:16]
 
 
 def token(order: str, values: Sequence[Value]) -> str:
@@ -118,14 +132,14 @@ def position(order: str, text: str, size: int) -> list[Value]:
     return values
 
 
-def id_token(id_: str) -> str:
-    """A cursor of the order of ids."""
-    return token("", [id_])
+def id_token(order: str, id_: str) -> str:
+    """A cursor of an order by nothing but ids."""
+    return token(order, [id_])
 
 
-def last_id(after: str) -> str | None:
-    """The id that a cursor of the order of ids continues after; None if it's empty."""
-    return str(position("", after, 1)[0]) if after else None
+def last_id(order: str, after: str) -> str | None:
+    """The id that a cursor of an order by ids continues after; None if it's empty. Raises `InvalidPageToken`."""
+    return str(position(order, after, 1)[0]) if after else None
 
 
 def room(limit: int) -> None:

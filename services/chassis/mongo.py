@@ -34,6 +34,8 @@ _NAMESPACE_EXISTS = 48
 _OUTAGES = {
     6,  # HostUnreachable
     7,  # HostNotFound
+    13,  # Unauthorized: until somebody mends our user's role
+    18,  # AuthenticationFailed: or our password
     50,  # MaxTimeMSExpired
     64,  # WriteConcernTimeout
     89,  # NetworkTimeout
@@ -48,7 +50,7 @@ _OUTAGES = {
     13436,  # NotPrimaryOrSecondary
     14031,  # OutOfDiskSpace
 }
-"""Codes of errors that a server recovers from."""
+"""Codes of errors that pass, whoever mends them."""
 
 _MISSED = "missed"
 """What a replacement that finds no document would write, and the collection's validator refuses.
@@ -206,11 +208,12 @@ class _MongoCollection(Collection):
 
     async def scan(self, *, limit: int, after: str = "", prefix: str = "") -> Page:
         engine.room(limit)
-        bounds = {"$gte": prefix, "$gt": engine.last_id(after), "$lt": engine.successor(prefix)}
+        order = engine.order(self._schema.name, prefix)
+        bounds = {"$gte": prefix, "$gt": engine.last_id(order, after), "$lt": engine.successor(prefix)}
         asked = {operator: value for operator, value in bounds.items() if value is not None}
         found = await _documents(self._collection.find({"_id": asked}, sort=[("_id", 1)], limit=limit + 1))
         page = found[:limit]
-        return Page(page, engine.id_token(page[-1].id) if len(found) > limit else "")
+        return Page(page, engine.id_token(order, page[-1].id) if len(found) > limit else "")
 
     async def delete(self, ids: Iterable[str]) -> int:
         unwanted = list(ids)
@@ -300,7 +303,9 @@ def _outages() -> Iterator[None]:
         yield
     except PyMongoError as error:
         if _transient(error):
-            raise StoreUnavailable(f"the database can't be used now: {error}") from error
+            # Without the words of what the server said of an operation: it quotes documents.
+            words = f"{type(error).__name__} {error.code}" if isinstance(error, OperationFailure) else error
+            raise StoreUnavailable(f"the database can't be used now: {words}") from error
         raise
 
 

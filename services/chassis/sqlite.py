@@ -188,10 +188,11 @@ class _SqliteCollection(Collection):
 
     async def scan(self, *, limit: int, after: str = "", prefix: str = "") -> Page:
         engine.room(limit)
-        text, values = sql.select_ids_from(self._name, prefix, engine.last_id(after), limit + 1)
+        order = engine.order(self._name, prefix)
+        text, values = sql.select_ids_from(self._name, prefix, engine.last_id(order, after), limit + 1)
         found = await self._select(text, values)
         page = found[:limit]
-        return Page(page, engine.id_token(page[-1].id) if len(found) > limit else "")
+        return Page(page, engine.id_token(order, page[-1].id) if len(found) > limit else "")
 
     async def delete(self, ids: Iterable[str]) -> int:
         unwanted = list(ids)

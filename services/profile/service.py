@@ -34,7 +34,11 @@ class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):  # type:
             key = convert.identity_key(request.workspace_id, identity)
             owner = (await self._store.identities.get([key])).get(key)
             if owner is None:
-                raise NotFound.of("profile with the identity in namespace", identity[0])
+                raise NotFound(
+                    f"there is no profile with this {identity[0]!r} identity in this workspace",
+                    resource="profile",
+                    name=identity[0],
+                )
             profile_id = owner.body["profile_id"]
         key = f"{request.workspace_id}/{profile_id}"
         found = (await self._store.profiles.get([key])).get(key)

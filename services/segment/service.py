@@ -72,7 +72,8 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         )
 
     async def ListSegments(self, request: Any, context: object) -> segment_service_pb2.ListSegmentsResponse:
-        after = engine.last_id(request.page_token) or ""
+        order = engine.order("segments", request.workspace_id)
+        after = engine.last_id(order, request.page_token) or ""
         size = request.page_size or 100
         catalogue = await self._registry.refresh(request.workspace_id)
         ids = sorted(segment_id for segment_id in catalogue.heads if segment_id > after)
@@ -81,7 +82,7 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
                 await self._segment(request.workspace_id, segment_id, catalogue.heads[segment_id])
                 for segment_id in ids[:size]
             ],
-            next_page_token=engine.id_token(ids[size - 1]) if len(ids) > size else "",
+            next_page_token=engine.id_token(order, ids[size - 1]) if len(ids) > size else "",
         )
 
     async def ListMembers(self, request: Any, context: object) -> segment_service_pb2.ListMembersResponse:

@@ -9,15 +9,17 @@ from contextlib import AbstractContextManager, contextmanager
 from camino.channels.v1 import message_pb2
 from camino.orchestrator.v1 import decision_pb2, journey_pb2
 from camino.segment.v1 import segment_pb2
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.contract.target import Fact, Held, OutOfReach, Target, Tokens
 from camino.testing.fake import Caller, FakeCamino
+from camino.testing.rpcs import Rpc, rpcs
 
 _CALLERS = (
     Caller("suite", "full"),
     Caller("idle", "without-scopes", scopes=()),
     Caller("neighbour", "elsewhere", workspaces=("elsewhere",)),
 )
+_SCOPES = {rpc.scope for rpc in rpcs()}
+_LACKING = {scope: Caller(f"no-{scope}", f"no-{scope}", scopes=tuple(_SCOPES - {scope})) for scope in _SCOPES}
 
 
 class Looking:
@@ -46,8 +48,9 @@ class Looking:
 
 @contextmanager
 def fake_target() -> Iterator[Target]:
-    with FakeCamino(tokens=_CALLERS) as fake:
-        target = Target([fake.target], tokens=Tokens(*(caller.token for caller in _CALLERS)), insight=Looking(fake))
+    with FakeCamino(tokens=[*_CALLERS, *_LACKING.values()]) as fake:
+        tokens = Tokens(*(caller.token for caller in _CALLERS), without_scope=lambda scope: _LACKING[scope].token)
+        target = Target([fake.target], tokens, insight=Looking(fake))
 
         def pass_time() -> None:
             for workspace_id in target.workspaces:

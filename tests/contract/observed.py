@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import nats
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.contract.target import Fact
 from camino.testing.fake.script import Held
+from camino.testing.rpcs import Rpc
 from camino.type.v1.messaging_pb2 import CHANNEL_EMAIL
 from nats.aio.msg import Msg
 

@@ -7,9 +7,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from camino.channels.v1 import message_pb2
-from camino.testing.contract.rpcs import Rpc, rpcs
 from camino.testing.contract.stage import Stage
 from camino.testing.contract.target import Fact, OutOfReach, Target, Tokens
+from camino.testing.rpcs import Rpc, rpcs
 
 from services.chassis.callers import Allowed, Caller, Callers, digest
 from tests.contract.observed import DOUBTFUL, Observed
@@ -23,13 +23,23 @@ _HEARD = {
 """A fact that each service listens to."""
 
 
-TOKENS = Tokens(full="full-token", without_scopes="token-without-scopes", elsewhere="token-for-elsewhere")
+TOKENS = Tokens(
+    full="full-token",
+    without_scopes="token-without-scopes",
+    elsewhere="token-for-elsewhere",
+    without_scope=lambda scope: f"token-without-{scope}",
+)
 
 
 def _callers() -> Callers:
     everything, nothing = Allowed.of(["*"]), Allowed.of([])
+    scopes = {rpc.scope for rpc in rpcs()}
     return Callers(
         {
+            digest(TOKENS.without_scope(scope)): Caller(f"no-{scope}", Allowed.of(scopes - {scope}), everything)
+            for scope in scopes
+        }
+        | {
             digest(TOKENS.full): Caller("suite", everything, everything),
             digest(TOKENS.without_scopes): Caller("powerless", nothing, everything),
             digest(TOKENS.elsewhere): Caller("stranger", everything, Allowed.of(["elsewhere"])),

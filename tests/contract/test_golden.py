@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from camino.testing.contract.rpcs import files
+from camino.testing.rpcs import files
 from google.protobuf import descriptor_pool, text_format
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 from google.protobuf.message_factory import GetMessageClass

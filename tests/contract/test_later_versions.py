@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import pytest
-from camino.testing.contract.rpcs import facts, rpcs
 from camino.testing.contract.stage import Stage
 from camino.testing.contract.target import Target
+from camino.testing.rpcs import facts, rpcs
 
 from services.chassis.events import Outgoing, Publisher
 from tests.contract.observed import Observed

@@ -13,7 +13,7 @@ import pytest
 from camino.errors.v1 import reason_pb2
 from camino.options.v1 import options_pb2
 from camino.testing.contract.examples import examples
-from camino.testing.contract.rpcs import Rpc, facts, files, rpcs
+from camino.testing.rpcs import Rpc, facts, files, rpcs
 from google.protobuf import json_format
 from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorSet

@@ -8,16 +8,20 @@ from itertools import count
 from typing import Any
 
 import pytest
+from camino.ops.v1 import workspace_service_pb2
+from camino.orchestrator.v1 import campaign_service_pb2
 from camino.testing.contract.suite import cases
 from camino.testing.contract.target import Target
 
 from services.chassis import engine, validation
 from services.chassis.callers import Caller
 from services.chassis.documents import Document
-from services.chassis.errors import FailedPrecondition, NotFound, Status
+from services.chassis.errors import EtagMismatch, FailedPrecondition, NotFound, Status
 from services.chassis.interceptors import Boundary
+from services.chassis.ops import WorkspaceServicer
 from services.chassis.validation import RequestValidator
 from services.orchestrator import journey_service
+from services.orchestrator.campaign_service import CampaignServicer
 from services.orchestrator.journey_service import JourneyServicer
 from services.profile import convert, outbox
 from services.profile.ingest import Ingest
@@ -121,7 +125,7 @@ def page_repeated(patch: pytest.MonkeyPatch) -> None:
 
 
 def foreign_token_taken(patch: pytest.MonkeyPatch) -> None:
-    patch.setattr(engine, "last_id", lambda _token: None)
+    patch.setattr(engine, "last_id", lambda *_: None)
 
 
 def scope_unasked(patch: pytest.MonkeyPatch) -> None:
@@ -156,6 +160,101 @@ def wrong_subject(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(outbox, "subject_of", lambda kind, workspace, partition, _key: name(kind, workspace, partition, "x"))
 
 
+def any_scope_will_do(patch: pytest.MonkeyPatch) -> None:
+    must_have = Caller.must_have
+    patch.setattr(Caller, "must_have", lambda self, scope: None if self.scopes.written else must_have(self, scope))
+
+
+def dead_letters_for_everybody(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Caller, "must_reach_everything", lambda *_: None)
+
+
+def others_are_listed(patch: pytest.MonkeyPatch) -> None:
+    list_own, full = SegmentServicer.ListSegments, set[str]()
+
+    async def list_any(self: Any, request: Any, context: object) -> Any:
+        reply = await list_own(self, request, context)
+        if reply.segments:
+            full.add(request.workspace_id)
+        elif full:
+            request.workspace_id = next(iter(full))
+            return await list_own(self, request, context)
+        return reply
+
+    patch.setattr(SegmentServicer, "ListSegments", list_any)
+
+
+def results_turned_round(patch: pytest.MonkeyPatch) -> None:
+    take = Ingest.events
+
+    async def events(*given: Any) -> Any:
+        first, *others = await take(*given)
+        return [*others, first]
+
+    patch.setattr(Ingest, "events", events)
+
+
+def results_left_out(patch: pytest.MonkeyPatch) -> None:
+    take = Ingest.events
+
+    async def events(*given: Any) -> Any:
+        return (await take(*given))[:-1]
+
+    patch.setattr(Ingest, "events", events)
+
+
+def another_is_read(patch: pytest.MonkeyPatch) -> None:
+    get = JourneyServicer.GetJourney
+
+    async def get_other(self: Any, request: Any, context: object) -> Any:
+        reply = await get(self, request, context)
+        reply.journey.journey_id = "other"
+        return reply
+
+    patch.setattr(JourneyServicer, "GetJourney", get_other)
+
+
+def pausing_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    async def pause(self: CampaignServicer, request: Any, context: object) -> Any:
+        read = await self.GetCampaign(request, context)
+        return campaign_service_pb2.PauseCampaignResponse(campaign=read.campaign)
+
+    patch.setattr(CampaignServicer, "PauseCampaign", pause)
+
+
+def deleting_does_nothing(patch: pytest.MonkeyPatch) -> None:
+    async def delete(*_: object) -> workspace_service_pb2.DeleteWorkspaceResponse:
+        return workspace_service_pb2.DeleteWorkspaceResponse()
+
+    patch.setattr(WorkspaceServicer, "DeleteWorkspace", delete)
+
+
+def every_writer_wins(patch: pytest.MonkeyPatch) -> None:
+    """An etag that was current once is let through for ever."""
+    known: dict[str, int] = {}
+
+    def check(given: str, current: str) -> None:
+        known[current] = 1
+        if given and given not in known:
+            raise EtagMismatch(current)
+
+    patch.setattr(journey_service, "check_etag", check)
+
+
+def tokens_of_any_list(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(engine, "order", lambda *of: "any")
+
+
+def fault_on_what_is_there(patch: pytest.MonkeyPatch) -> None:
+    set_state = JourneyServicer.SetJourneyState
+
+    async def fail(self: Any, request: Any, context: object) -> Any:
+        await set_state(self, request, context)
+        raise KeyError(request.journey_id)
+
+    patch.setattr(JourneyServicer, "SetJourneyState", fail)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "subject", "check"),
     [
@@ -175,6 +274,17 @@ def wrong_subject(patch: pytest.MonkeyPatch) -> None:
         (works_on_after_the_deadline, "TemplateService.ListTemplates", "keeps a deadline"),
         (reply_unsound, "ProfileService.GetProfile", "takes its example"),
         (wrong_subject, "camino.profile.v1.ProfileChanged", "is published as declared"),
+        (any_scope_will_do, "TemplateService.GetTemplate", "needs exactly its scope"),
+        (dead_letters_for_everybody, "DeadLetterService.ListDeadLetters", "keeps workspaces apart"),
+        (others_are_listed, "SegmentService.ListSegments", "keeps to its workspace"),
+        (results_turned_round, "ProfileService.IngestEvents", "tells of each item in its place"),
+        (results_left_out, "ProfileService.IngestEvents", "takes its example"),
+        (another_is_read, "JourneyService.GetJourney", "takes its example"),
+        (pausing_does_nothing, "CampaignService.PauseCampaign", "does what it says"),
+        (deleting_does_nothing, "WorkspaceService.DeleteWorkspace", "leaves nothing"),
+        (every_writer_wins, "JourneyService.PublishJourney", "lets one of many through"),
+        (tokens_of_any_list, "ProfileService.ListProfiles", "refuses a foreign page token"),
+        (fault_on_what_is_there, "JourneyService.SetJourneyState", "answers what is valid of what is there"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

@@ -93,7 +93,7 @@ def test_a_reason_that_a_newer_camino_has_keeps_its_name():
     ("code", "reason", "retryable"),
     [
         (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE", True),
-        (grpc.StatusCode.RESOURCE_EXHAUSTED, "", True),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, "", False),
         (grpc.StatusCode.DEADLINE_EXCEEDED, "DEADLINE_EXCEEDED", True),
         (grpc.StatusCode.ABORTED, "CONTENTION", True),
         (grpc.StatusCode.ABORTED, "ETAG_MISMATCH", False),

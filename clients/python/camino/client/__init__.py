@@ -7,6 +7,7 @@ from camino.client.ids import derived_event_id, new_event_id
 from camino.client.ingestion import Ingestion, Pace, Receipt
 from camino.client.items import ItemFailed, failed_items, raise_failed_items
 from camino.client.paging import pages
+from camino.client.tls import TlsFiles
 from camino.errors.v1.reason_pb2 import Reason
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Pace",
     "Reason",
     "Receipt",
+    "TlsFiles",
     "Violation",
     "connect",
     "derived_event_id",

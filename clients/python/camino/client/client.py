@@ -13,6 +13,7 @@ from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
 from camino.client.channel import open_channel
 from camino.client.connection import TIMEOUT_S, Connection, Service
 from camino.client.ingestion import Ingestion, Pace, unary
+from camino.client.tls import Credentials
 from camino.ops.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
 from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
@@ -41,7 +42,7 @@ def connect(
     channels: str | None = None,
     target: str | None = None,
     token: str | Path | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    credentials: Credentials | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Client:
     """A client, to be used as `async with connect() as client:`. Nothing is opened before the first call.
@@ -50,10 +51,14 @@ def connect(
     `CAMINO_PROFILE_TARGET` and its like, or else where `camino up` has it: 127.0.0.1, ports 50051 to 50054.
 
     `token`: who calls; the token itself, or the path of a file with it, which is read again when it changes. By default
-    the environment's `CAMINO_TOKEN` or `CAMINO_TOKEN_FILE`; an empty text sends none. `credentials`: for TLS, by
-    default plaintext. `timeout_s`: how long a call may take that doesn't say so itself.
+    the environment's `CAMINO_TOKEN` or `CAMINO_TOKEN_FILE`; an empty text sends none.
 
-    Raises ValueError for a token that can't be sent, OSError for a token file that can't be read.
+    `credentials`: for TLS, `TlsFiles` or gRPC's own; by default the files that the environment's `CAMINO_TLS_CA_FILE`,
+    `CAMINO_TLS_CERT_FILE` and `CAMINO_TLS_KEY_FILE` name, and plaintext without the first. `timeout_s`: how long a call
+    may take that doesn't say so itself.
+
+    Raises ValueError for a token that can't be sent or TLS files that don't fit together, OSError for a file that can't
+    be read.
     """
     return Client(
         Connection.of(

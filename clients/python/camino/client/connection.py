@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-import grpc
+from camino.client.tls import Credentials, TlsFiles
 from camino.client.tokens import GivenToken, Token, TokenFile
 
 Service = Literal["profile", "segment", "orchestrator", "channels"]
@@ -22,7 +22,7 @@ class Connection:
     targets: Mapping[Service, str]
     """Where each service is, as gRPC names it: `host:port`, `dns:///name:port`, `unix:path`."""
     token: Token | None = None
-    credentials: grpc.ChannelCredentials | None = None
+    credentials: Credentials | None = None
     """None: plaintext."""
     timeout_s: float = TIMEOUT_S
     """How long a call may take that doesn't say so itself."""
@@ -34,18 +34,25 @@ class Connection:
         *,
         target: str | None,
         token: str | Path | None,
-        credentials: grpc.ChannelCredentials | None,
+        credentials: Credentials | None,
         timeout_s: float,
         environment: Mapping[str, str] = os.environ,
     ) -> Connection:
         """What is given, else what the environment says, else what `camino up` listens on. Raises ValueError for a
-        token that can't be sent, OSError for a token file that can't be read."""
+        token that can't be sent or TLS files that don't fit together, OSError for a file that can't be read."""
         return cls(
             {service: given.get(service) or target or _default(service, environment) for service in SERVICES},
             token_of(token, environment),
-            credentials,
+            credentials or tls_of(environment),
             timeout_s,
         )
+
+
+def tls_of(environment: Mapping[str, str]) -> TlsFiles | None:
+    """TLS by the files that CAMINO_TLS_CA_FILE, CAMINO_TLS_CERT_FILE and CAMINO_TLS_KEY_FILE name; None without the
+    first."""
+    ca, cert, key = (environment.get(f"CAMINO_TLS_{name}_FILE") for name in ("CA", "CERT", "KEY"))
+    return TlsFiles(Path(ca), Path(cert) if cert else None, Path(key) if key else None) if ca else None
 
 
 def _default(service: Service, environment: Mapping[str, str]) -> str:

@@ -17,7 +17,6 @@ _DETAILS = "grpc-status-details-bin"
 _PASSING = (
     grpc.StatusCode.UNAVAILABLE,
     grpc.StatusCode.ABORTED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
     grpc.StatusCode.DEADLINE_EXCEEDED,
 )
 

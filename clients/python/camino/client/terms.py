@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from camino.channels.v1 import message_service_pb2, template_service_pb2
 from camino.client.retries import service_config
 from camino.client.tokens import Token
+from camino.client.traces import place
 from camino.ops.v1 import dead_letter_service_pb2, workspace_service_pb2
 from camino.orchestrator.v1 import campaign_service_pb2, decision_service_pb2, journey_service_pb2
 from camino.profile.v1 import profile_service_pb2
@@ -54,8 +55,9 @@ class Terms:
         return self.timeout_s if given is None else given
 
     def metadata(self, given: Iterable[tuple[str, str | bytes]] | None) -> list[tuple[str, str | bytes]]:
-        """With the caller's token (RFC 6750)."""
-        metadata = list(given or ())
-        if self.token is not None:
+        """With the caller's token (RFC 6750), and its place in the caller's trace."""
+        metadata = [*(given or ()), *place()]
+        # A call that says itself who makes it is taken at its word.
+        if self.token is not None and not any(name == "authorization" for name, _ in metadata):
             metadata.append(("authorization", f"Bearer {self.token.current()}"))
         return metadata

@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Any, TextIO
 
 import grpc
-from camino.testing.contract.rpcs import Rpc, rpcs
 from camino.testing.fake.methods import method
 from camino.testing.fake.refusal import cut
-from camino.testing.serving import Handlers, Served
+from camino.testing.rpcs import Rpc, rpcs
+from camino.testing.serving import OPTIONS, Handlers, Served
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2  # noqa: F401 - statuses are told with what their details are
@@ -66,8 +66,8 @@ class Recorder(Served):
 
     def _channel(self, target: str) -> grpc.aio.Channel:
         if self._credentials:
-            return grpc.aio.secure_channel(target, self._credentials)
-        return grpc.aio.insecure_channel(target)
+            return grpc.aio.secure_channel(target, self._credentials, options=OPTIONS)
+        return grpc.aio.insecure_channel(target, options=OPTIONS)
 
 
 class Replay(Served):

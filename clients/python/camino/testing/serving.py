@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Self, TypeAlias
 
 import grpc
-from camino.testing.contract.rpcs import Rpc
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_health.v1.health import SERVICE_NAME as HEALTH
@@ -22,7 +22,7 @@ from grpc_reflection.v1alpha import reflection
 Handlers: TypeAlias = "Mapping[Rpc, grpc.RpcMethodHandler[Message, Message]]"
 
 _MAX_MESSAGE = 16 * 1024 * 1024
-_OPTIONS = (
+OPTIONS = (
     ("grpc.max_receive_message_length", _MAX_MESSAGE),
     ("grpc.max_send_message_length", _MAX_MESSAGE),
     ("grpc.so_reuseport", 0),
@@ -93,7 +93,7 @@ async def _serve(handlers: Handlers, listen: str, exits: AsyncExitStack) -> str:
     services: defaultdict[str, dict[str, grpc.RpcMethodHandler[Message, Message]]] = defaultdict(dict)
     for rpc, handler in handlers.items():
         services[rpc.service][rpc.method] = handler
-    server = grpc.aio.server(options=_OPTIONS)
+    server = grpc.aio.server(options=OPTIONS)
     for name, methods in services.items():
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(name, methods),))
     healthy = health.HealthServicer()

@@ -46,6 +46,7 @@ class Ingestion:
         self._closing = False
         self._calls = 0
         self._numbers = 0
+        self._dispatching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         self._dispatching = asyncio.create_task(self._dispatch())
@@ -56,7 +57,8 @@ class Ingestion:
     ) -> None:
         self._closing = True
         self._news.set()
-        await self._dispatching
+        if self._dispatching is not None:
+            await self._dispatching
         failures = self._failures.take()
         if failures is None:
             return
@@ -67,8 +69,8 @@ class Ingestion:
     async def event(self, event: EventInput) -> Receipt:
         """Hand over an event. Waits while too many items are unsettled; the receipt is for its result.
 
-        Raises ValueError for more than 4 MiB, RuntimeError when the ingestion is closed, and an ExceptionGroup when a
-        thousand items have failed and nobody has asked for their receipts.
+        Raises ValueError for more than 4 MiB, RuntimeError when the ingestion is closed or wasn't begun with `async
+        with`, and an ExceptionGroup when a thousand items have failed and nobody has asked for their receipts.
         """
         return await self._accept(event)
 
@@ -82,9 +84,9 @@ class Ingestion:
         if self._failures.too_many() and (failures := self._failures.take()):
             raise failures
         await self._room.acquire()
-        if self._closing:
+        if self._closing or self._dispatching is None:
             self._room.release()
-            raise RuntimeError("the ingestion is closed")
+            raise RuntimeError("the ingestion is closed" if self._closing else "begin the ingestion with `async with`")
         own = type(input)()
         own.CopyFrom(input)
         item = Item.of(self._numbers, own, Receipt(), self._clock.now())

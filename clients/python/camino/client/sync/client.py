@@ -13,6 +13,7 @@ from camino.channels.v1.message_service_pb2_grpc import MessageServiceStub
 from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
 from camino.client.connection import TIMEOUT_S, Connection, Service
 from camino.client.sync.channel import open_channel
+from camino.client.tls import Credentials
 from camino.ops.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
 from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
@@ -30,7 +31,7 @@ def connect(
     channels: str | None = None,
     target: str | None = None,
     token: str | Path | None = None,
-    credentials: grpc.ChannelCredentials | None = None,
+    credentials: Credentials | None = None,
     timeout_s: float = TIMEOUT_S,
 ) -> Client:
     """A client, to be used as `with connect() as client:`. The arguments are those of `camino.client.connect`."""

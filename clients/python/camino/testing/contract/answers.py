@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 from camino.errors.v1 import reason_pb2
-from camino.testing.contract.rpcs import Rpc, reason_name, status_of
+from camino.testing.rpcs import Rpc, reason_name, status_of
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
@@ -70,7 +70,10 @@ class Answer:
                 f"{found.proto.rule_id} at {_path(found)}" for found in _validator().collect_violations(self.reply)
             ]
             self.must(not broken, f"the reply breaks its own rules: {', '.join(broken)}")
+            self._must_tell_of_each_item()
             return
+        unanswered = not self.domain and self.status in ("UNAVAILABLE", "DEADLINE_EXCEEDED")
+        self.must(not unanswered, "must be answered, and no answer came")
         self.must(self.domain == _DOMAIN, "a failure must carry google.rpc.ErrorInfo of the domain camino")
         self.must(
             self.reason in self.rpc.reasons, f"{reason_name(self.reason)} is not among the method's declared reasons"
@@ -85,6 +88,18 @@ class Answer:
             self.must(
                 all(named and said for named, said in self.violations) and bool(self.violations),
                 "INVALID_ARGUMENT must carry google.rpc.BadRequest that names the fields and what is wrong with them",
+            )
+
+    def _must_tell_of_each_item(self) -> None:
+        if not self.rpc.items_field:
+            return
+        asked = len(getattr(self.request, self.rpc.items_field))
+        self.must(len(self.reply.results) == asked, f"must have one result for each of {asked} items")
+        for result in self.reply.results:
+            reason = result.error.reason
+            self.must(
+                not result.HasField("error") or reason in self.rpc.item_reasons,
+                f"{reason_name(reason)} is not among the declared reasons of items",
             )
 
     def must_fail(self, status: str, reason: int) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.contract.target import Target
+from camino.testing.rpcs import Rpc
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from importlib.resources import files
 from typing import Any
 
 import yaml
-from camino.testing.contract.rpcs import rpcs
+from camino.testing.rpcs import rpcs
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,10 @@ class Example:
     needs: str = ""
     """What must be there and no call can bring about."""
     many: Many | None = None
+    order: str = ""
+    """`id`, if a list is in the order of ids."""
+    gives: Mapping[str, str] = field(default_factory=dict)
+    """What the reply says then, by the path of the field."""
     change: Mapping[str, str] = field(default_factory=dict)
     """What to set to make another definition of it, by the path of the field."""
 
@@ -61,6 +65,8 @@ def examples() -> Mapping[str, Example]:
                 after=tuple(_full(package, call) for call in item.get("after", ())),
                 needs=item.get("needs", ""),
                 many=Many(_full(package, many["call"]), tuple(many["vary"])) if many else None,
+                order=item.get("order", ""),
+                gives=item.get("gives", {}),
                 change=item.get("change", {}),
             )
     return found

@@ -3,16 +3,18 @@ camino.testing.contract.test_contract --camino-target HOST:PORT …`, or `camino
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import ExitStack
+from pathlib import Path
 
+import grpc
 import pytest
+from camino.client.tls import TlsFiles
 from camino.testing.contract.clearing import clear
 from camino.testing.contract.target import Target, Tokens, Unreachable
 
-_OPEN = pytest.StashKey[ExitStack]()
-_TARGET = pytest.StashKey[Target]()
+_REST_S = 1.0
 _LEFT = pytest.StashKey[list[str]]()
 """What may be left of the suite's workspaces, and why."""
 
@@ -25,13 +27,31 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--camino-token", default="", help="A token with all scopes for the workspaces contract-*.")
     group.addoption("--camino-token-without-scopes", default="", help="A token that has no scope of Camino's.")
     group.addoption("--camino-token-elsewhere", default="", help="A token with all scopes for some other workspace.")
+    for name, what in (("ca", "who vouches for the servers"), ("cert", "our certificate"), ("key", "its key")):
+        group.addoption(f"--camino-tls-{name}", type=Path, metavar="FILE", help=f"TLS: {what}, as PEM.")
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Connect, so that servers that aren't there are one error, and not one for each case."""
-    config = session.config
-    config.stash[_LEFT] = []
-    config.stash[_OPEN] = ExitStack()
+    """Look whether the servers are there: if not, that's one error, and not one for each case."""
+    session.config.stash[_LEFT] = []
+    try:
+        with _target(session.config).open():
+            pass
+    except Unreachable as error:
+        raise pytest.UsageError(str(error)) from None
+
+
+@pytest.fixture(scope="session")
+def camino_target(pytestconfig: pytest.Config) -> Iterator[Target]:
+    """The servers that the options name. What the suite made on them is deleted at the end, also after Ctrl-C."""
+    with _target(pytestconfig).open() as target:
+        try:
+            yield target
+        finally:
+            pytestconfig.stash[_LEFT] = clear(target)
+
+
+def _target(config: pytest.Config) -> Target:
     addresses = config.getoption("--camino-target")
     if not addresses:
         raise pytest.UsageError("say where the services are: --camino-target HOST:PORT, once for each")
@@ -40,20 +60,17 @@ def pytest_sessionstart(session: pytest.Session) -> None:
         config.getoption("--camino-token-without-scopes"),
         config.getoption("--camino-token-elsewhere"),
     )
-    try:
-        config.stash[_TARGET] = config.stash[_OPEN].enter_context(Target(addresses, tokens).open())
-    except Unreachable as error:
-        raise pytest.UsageError(str(error)) from None
+    return Target(addresses, tokens, rest=lambda: time.sleep(_REST_S), credentials=_credentials(config))
 
 
-@pytest.fixture(scope="session")
-def camino_target(pytestconfig: pytest.Config) -> Iterator[Target]:
-    """The servers that the options name. What the suite made on them is deleted at the end."""
-    target = pytestconfig.stash[_TARGET]
+def _credentials(config: pytest.Config) -> grpc.ChannelCredentials | None:
+    ca, cert, key = (config.getoption(f"--camino-tls-{name}") for name in ("ca", "cert", "key"))
+    if not ca:
+        return None
     try:
-        yield target
-    finally:
-        pytestconfig.stash[_LEFT] = clear(target)
+        return TlsFiles(ca, cert, key).current()
+    except (OSError, ValueError) as error:
+        raise pytest.UsageError(f"the files for TLS: {error}") from None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
@@ -79,8 +96,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatu
         terminalreporter.line(f"left behind: {left}", red=True)
 
 
+@pytest.hookimpl(trylast=True)
 def pytest_sessionfinish(session: pytest.Session) -> None:
     """What is left behind makes the run a failed one."""
-    session.config.stash[_OPEN].close()
     if session.config.stash[_LEFT] and session.exitstatus == pytest.ExitCode.OK:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED

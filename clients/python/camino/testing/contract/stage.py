@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count
 from typing import Any
 
 from camino.testing.contract.answers import Answer, Broken
 from camino.testing.contract.examples import Example, example
-from camino.testing.contract.rpcs import Rpc, rpcs
 from camino.testing.contract.target import OutOfReach, Target
+from camino.testing.rpcs import Rpc, rpcs
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
@@ -56,7 +56,7 @@ class Stage:
 
     def unprepared(self, rpc: Rpc) -> Any:
         """The request of the method's example, in an empty workspace, with ids that nothing has."""
-        return self._parse(rpc, _map(dict(example(rpc.full_name).request), lambda name: f"no-such-{name}"))
+        return self._parse(rpc, _map(example(rpc.full_name).request, _named(lambda name: f"no-such-{name}")))
 
     def varied(self, name: str, vary: tuple[str, ...], number: int) -> Answer:
         """Make a call of an example with some fields made different by a number."""
@@ -89,7 +89,7 @@ class Stage:
                 f"{found.name}: an example gives {name}",
                 nudge=partial(self._nudge, found),
             )
-        return self._parse(rpc, _map(dict(found.request), self._known.__getitem__))
+        return self._parse(rpc, _map(found.request, _named(self._known.__getitem__)))
 
     def _look(self, found: Example, name: str) -> bool:
         reads = [_by_name()[before] for before in found.after if _by_name()[before].read_only]
@@ -107,7 +107,7 @@ class Stage:
                 self.varied(many.call, many.vary, next(self._numbers))
 
     def _parse(self, rpc: Rpc, request: Mapping[str, Any]) -> Any:
-        message = ParseDict(request, rpc.request())
+        message = ParseDict(_map(request, _nobodys), rpc.request())
         if rpc.has("workspace_id"):
             message.workspace_id = self.workspace_id
         return message
@@ -135,14 +135,25 @@ def _placeholders(value: Any) -> Iterator[str]:
             yield from _placeholders(item)
 
 
-def _map(value: Any, fill: Any) -> Any:
-    if isinstance(value, str) and value.startswith("$"):
-        return fill(value[1:])
+def _map(value: Any, change: Callable[[str], str]) -> Any:
+    """A value with each of its texts changed."""
+    if isinstance(value, str):
+        return change(value)
     if isinstance(value, Mapping):
-        return {name: _map(item, fill) for name, item in value.items()}
+        return {name: _map(item, change) for name, item in value.items()}
     if isinstance(value, list):
-        return [_map(item, fill) for item in value]
+        return [_map(item, change) for item in value]
     return value
+
+
+def _nobodys(text: str) -> str:
+    """With addresses that nobody can have (RFC 2606): messages to them may really be sent."""
+    return text.replace("@example.com", "@contract.invalid")
+
+
+def _named(known: Callable[[str], str]) -> Callable[[str], str]:
+    """What puts what is known by it in the place of a `$name`."""
+    return lambda text: known(text[1:]) if text.startswith("$") else text
 
 
 def _ids(message: Message) -> Iterator[tuple[str, str]]:

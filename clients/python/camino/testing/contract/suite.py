@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from camino.testing.contract.cases import Case, Point
-from camino.testing.contract.checks import callers, discovery, effects, facts, paging, requests, shape, statuses, timing
-from camino.testing.contract.rpcs import facts as published
-from camino.testing.contract.rpcs import rpcs
+from camino.testing.contract.checks import (
+    callers,
+    deletion,
+    discovery,
+    effects,
+    facts,
+    paging,
+    requests,
+    shape,
+    statuses,
+    timing,
+)
+from camino.testing.rpcs import facts as published
+from camino.testing.rpcs import rpcs
 
 _OF_METHODS = (shape, requests, statuses, effects, paging, timing, callers)
 
@@ -20,9 +31,9 @@ def cases(places: int = 1) -> tuple[Case, ...]:
 
 def _cases(places: int) -> Iterator[Case]:
     yield Case("camino", "is known as a whole", discovery.knows_every_service)
-    services = dict[str, Point]()
+    services = dict[tuple[str, int], Point]()
     for point in points(places):
-        services.setdefault(point.rpc.service, point)
+        services.setdefault((point.rpc.service, point.place), point)
     for point in services.values():
         yield from discovery.cases(point)
     for point in points(places):
@@ -30,6 +41,7 @@ def _cases(places: int) -> Iterator[Case]:
             yield from checks.cases(point)
     for kind in published():
         yield from facts.cases(kind)
+    yield from deletion.cases()
 
 
 def points(places: int = 1) -> Iterator[Point]:

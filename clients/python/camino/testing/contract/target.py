@@ -11,7 +11,7 @@ from typing import Protocol, TypeVar
 
 import grpc
 from camino.testing.contract.answers import Answer, Broken, answered, failed
-from camino.testing.contract.rpcs import Rpc
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
@@ -43,6 +43,8 @@ class Tokens:
     """No scope at all."""
     elsewhere: str = ""
     """All scopes, in a workspace that isn't one of the suite's."""
+    without_scope: Callable[[str], str] = lambda _scope: ""
+    """A token that has every scope but this one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,12 +107,16 @@ class Target:
 
     addresses: Sequence[str]
     tokens: Tokens = Tokens()
+    credentials: grpc.ChannelCredentials | None = None
+    """What encrypts the connections; they're plain without."""
     insight: Insight | None = None
     needs: Mapping[str, Callable[[str, int], Mapping[str, str]]] = field(default_factory=dict)
     """How to bring about what no call can, by name: from a workspace and the place of a service to the ids that were
     made. May raise `OutOfReach`."""
     pass_time: Callable[[], None] = lambda: time.sleep(_POLL_S)
     """Let a moment go by for the servers, between two looks at them."""
+    rest: Callable[[], None] = lambda: None
+    """Let what is under way between the servers arrive."""
     patience_s: float = 15.0
     """How long what comes by itself may take to come."""
     _channels: dict[str, grpc.Channel] = field(default_factory=dict)
@@ -124,7 +130,11 @@ class Target:
         options = (("grpc.max_receive_message_length", _MAX_MESSAGE), ("grpc.max_send_message_length", _MAX_MESSAGE))
         try:
             for address in self.addresses:
-                channel = self._channels[address] = grpc.insecure_channel(address, options=options)
+                channel = self._channels[address] = (
+                    grpc.secure_channel(address, self.credentials, options=options)
+                    if self.credentials
+                    else grpc.insecure_channel(address, options=options)
+                )
                 for service in _served(channel, address):
                     self._places.setdefault(service, []).append(address)
             yield self
@@ -214,7 +224,7 @@ class Target:
     def _channel(self, rpc: Rpc, place: int) -> grpc.Channel:
         addresses = self._places.get(rpc.service, ())
         if place >= len(addresses):
-            raise OutOfReach(f"{rpc.service} is not served at {place + 1} of the given addresses")
+            raise Broken(f"{rpc.service} is served at {len(addresses)} of the given addresses, not at {place + 1}")
         return self._channels[addresses[place]]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from camino.testing.contract.rpcs import Rpc, rpcs
 from camino.testing.fake.boundary import Answer
 from camino.testing.fake.campaigns import Campaigns
 from camino.testing.fake.journeys import Journeys
@@ -15,6 +14,7 @@ from camino.testing.fake.reading import reading
 from camino.testing.fake.segments import Segments
 from camino.testing.fake.templates import Templates
 from camino.testing.fake.world import World
+from camino.testing.rpcs import Rpc, rpcs
 
 
 def answers(world: World, segments: Segments, deletable: str) -> Mapping[Rpc, Answer]:

@@ -8,12 +8,12 @@ from threading import RLock
 from typing import Any
 
 import grpc
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.fake.callers import Caller, Callers
 from camino.testing.fake.items import answer_items
 from camino.testing.fake.refusal import Refusal, invalid
 from camino.testing.fake.script import Script
 from camino.testing.fake.validation import Schema
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 
 Answer = Callable[[Any], Message]

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from camino.errors.v1 import reason_pb2
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.fake.refusal import Refusal
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 
 _EVERYWHERE = "*"

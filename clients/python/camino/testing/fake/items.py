@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.fake.refusal import Refusal, Violation, invalid
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 
 _FAILED = 3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from camino.testing.contract.rpcs import Rpc, rpcs
+from camino.testing.rpcs import Rpc, rpcs
 
 
 def method(name: str) -> Rpc:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any, TypeVar
 
 from camino.errors.v1 import reason_pb2
@@ -17,19 +18,30 @@ Place = tuple[int, str]
 
 
 def page(
-    request: Any, order: str, items: Iterable[tuple[Place, T]], *, newest_first: bool = False, size: int = 100
+    request: Any, items: Iterable[tuple[Place, T]], *, newest_first: bool = False, size: int = 100
 ) -> tuple[list[T], str]:
     """The items of the page that is asked for, and the token of the next page.
 
-    `order` names the list: tokens of others are refused. `size` is how many there are on a page unless the request
-    says it. Raises `Refusal` (INVALID_PAGE_TOKEN).
+    Tokens of other lists are refused, also of the same method for another workspace or profile. `size` is how many
+    there are on a page unless the request says it. Raises `Refusal` (INVALID_PAGE_TOKEN).
     """
+    order = _list_of(request)
     after = _place(order, request.page_token) if request.page_token else None
     places = dict(items)
     rest = [place for place in places if after is None or (place < after if newest_first else place > after)]
     chosen = sorted(rest, reverse=newest_first)[: request.page_size or size]
     token = _token(order, chosen[-1]) if len(chosen) < len(rest) else ""
     return [places[place] for place in chosen], token
+
+
+def _list_of(request: Any) -> str:
+    """What is listed, by all that a request says but for the page."""
+    listed = type(request)()
+    listed.CopyFrom(request)
+    for field in ("page_size", "page_token"):
+        listed.ClearField(field)
+    said = sha256(listed.SerializeToString(deterministic=True)).hexdigest()[:16]
+    return f"{request.DESCRIPTOR.full_name} {said}"
 
 
 def _token(order: str, place: Place) -> str:

@@ -42,7 +42,7 @@ class Profiles:
         identity = normalised(request.identity, "identity.value")
         found = self._world.owner(request.workspace_id, identity)
         if found is None:
-            raise not_found("profile with the identity in namespace", identity.namespace)
+            raise not_found("profile", identity.namespace)
         return pb.GetProfileResponse(profile=found)
 
     def BatchGetProfiles(self, request: pb.BatchGetProfilesRequest) -> pb.BatchGetProfilesResponse:

@@ -10,11 +10,11 @@ from camino.channels.v1 import message_pb2
 from camino.ops.v1 import dead_letter_pb2
 from camino.orchestrator.v1 import decision_pb2, journey_pb2
 from camino.profile.v1 import profile_pb2
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.fake.pages import page
 from camino.testing.fake.refusal import not_found
 from camino.testing.fake.values import instant
 from camino.testing.fake.world import World
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -71,7 +71,7 @@ def listing(world: World, rpc: Rpc, request: Any) -> Any:
         for id_, resource in resources
         if all(getattr(resource, name) == value for name, value in asked.items())
     ]
-    chosen, token = page(request, rpc.full_name, items, newest_first=kind in _NEWEST_FIRST)
+    chosen, token = page(request, items, newest_first=kind in _NEWEST_FIRST)
     reply = rpc.reply(**{rpc.listed: chosen, "next_page_token": token})
     if "total_size" in rpc.reply.DESCRIPTOR.fields_by_name:
         setattr(reply, "total_size", len(items))  # noqa: B010 - no field of messages in general

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import grpc
 from camino.errors.v1 import reason_pb2
-from camino.testing.contract.rpcs import reason_name, status_of
+from camino.testing.rpcs import reason_name, status_of
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 

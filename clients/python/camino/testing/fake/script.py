@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-from camino.testing.contract.rpcs import Rpc, reason_name
 from camino.testing.fake.methods import method as named
 from camino.testing.fake.refusal import Refusal
+from camino.testing.rpcs import Rpc, reason_name
 from google.protobuf.message import Message
 
 _PATIENCE_S = 10.0

@@ -15,7 +15,6 @@ from camino.testing.fake.values import timestamp
 from camino.testing.fake.world import World
 
 _MAX_BYTES = 256 * 1024
-_MEMBERS = "members"
 _PAGE = 1_000
 
 
@@ -38,7 +37,7 @@ class Segments:
     def ListMembers(self, request: pb.ListMembersRequest) -> pb.ListMembersResponse:
         self._known(request.workspace_id, request.segment_id)
         members = [((0, id_), id_) for id_ in self._members(request.workspace_id, request.segment_id)]
-        profile_ids, token = page(request, _MEMBERS, members, size=_PAGE)
+        profile_ids, token = page(request, members, size=_PAGE)
         return pb.ListMembersResponse(profile_ids=profile_ids, next_page_token=token)
 
     def CheckMembership(self, request: pb.CheckMembershipRequest) -> pb.CheckMembershipResponse:

@@ -6,20 +6,21 @@ from functools import partial
 
 from camino.testing.contract.answers import Broken
 from camino.testing.contract.cases import Case, Cases, Point
-from camino.testing.contract.rpcs import rpcs
 from camino.testing.contract.target import Target
+from camino.testing.rpcs import rpcs
 
 
 def cases(point: Point) -> Cases:
-    """Of a service, by one of its methods."""
-    yield Case(point.rpc.service, "is found and healthy", partial(is_found_and_healthy, point))
+    """Of a service at a place, by one of its methods."""
+    subject = f"{point.rpc.service}@{point.place}" if point.place else point.rpc.service
+    yield Case(subject, "is found and healthy", partial(is_found_and_healthy, point))
 
 
 def is_found_and_healthy(point: Point, target: Target) -> None:
     """Reflection lists the service, and `grpc.health.v1` says that it serves."""
-    if point.rpc.service not in target.services:
-        raise Broken(f"reflection lists no {point.rpc.service} at any of {', '.join(target.addresses)}")
-    if not target.serving(point.rpc):
+    if point.place >= len(target.places(point.rpc.service)):
+        raise Broken(f"reflection lists too few {point.rpc.service} at {', '.join(target.addresses)}")
+    if not target.serving(point.rpc, point.place):
         raise Broken(f"{point.rpc.service} doesn't say SERVING")
 
 

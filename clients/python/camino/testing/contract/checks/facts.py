@@ -60,8 +60,8 @@ def is_published_as_declared(kind: type[Message], target: Target) -> None:
 
 
 def is_taken_with_unknown_fields(kind: type[Message], target: Target) -> None:
-    """A message to which a later version has added a field is handled like one without it: nothing changes when it
-    comes again so, and it isn't put aside."""
+    """A message that comes again, with a field that a later version has added, is handled like one that comes again
+    without it: nothing changes, and it isn't put aside."""
     _, found = _published(kind, target)
     before = target.seen().stored()
     for fact in found:

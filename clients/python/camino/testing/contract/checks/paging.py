@@ -9,17 +9,19 @@ from itertools import count
 from typing import Any
 
 from camino.errors.v1 import reason_pb2
-from camino.testing.contract.answers import Broken
+from camino.testing.contract.answers import Answer, Broken
 from camino.testing.contract.cases import Case, Cases, Point
 from camino.testing.contract.examples import example
-from camino.testing.contract.rpcs import Rpc
 from camino.testing.contract.stage import Stage
 from camino.testing.contract.target import OutOfReach, Target
+from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 
 _MANY = 7
 _SIZE = 3
 _LATER = 100
+_MEANWHILE = 4
+_MOST_PAGES = 1_000
 
 
 def cases(point: Point) -> Cases:
@@ -42,6 +44,12 @@ def pages_completely(point: Point, target: Target) -> None:
     listed = target.eventually(alike, f"{point.rpc.full_name}: pages of {_SIZE} list what one page does")
     if len(set(listed)) < len(listed):
         raise Broken(f"{point.rpc.full_name} lists something twice: {listed}")
+    if example(point.rpc.full_name).order == "id" and listed != sorted(listed):
+        raise Broken(f"{point.rpc.full_name} must list in the order of ids: {listed}")
+    if "total_size" in point.rpc.reply.DESCRIPTOR.fields_by_name:
+        total = target.call(point.rpc, _sized(request, 1), place=point.place).must_be_ok().total_size
+        if total != len(listed):
+            raise Broken(f"{point.rpc.full_name} lists {len(listed)} and says that there are {total}")
 
 
 def pages_stably(point: Point, target: Target) -> None:
@@ -57,10 +65,15 @@ def pages_stably(point: Point, target: Target) -> None:
 
 
 def refuses_a_foreign_token(point: Point, target: Target) -> None:
-    """A token that the method didn't make is refused by name, rather than taken for some place in the list."""
+    """A token that the method didn't make is refused by name, rather than taken for some place in the list: also one
+    of the same list of another workspace."""
     stage = Stage(target, point.place)
     request = stage.unprepared(point.rpc) if not example(point.rpc.full_name).after else stage.request(point.rpc)
-    for token in ("foreign", "MA==", "~", "é"):
+    tokens = ["foreign", "MA==", "~", "é"]
+    if example(point.rpc.full_name).many:
+        elsewhere, _ = _many(point, target)
+        tokens.append(target.call(point.rpc, _sized(elsewhere, 1)).must_be_ok().next_page_token)
+    for token in tokens:
         request.page_token = token
         answer = target.call(point.rpc, request, place=point.place)
         answer.must_fail("INVALID_ARGUMENT", reason_pb2.REASON_INVALID_PAGE_TOKEN)
@@ -104,18 +117,32 @@ def _sized(request: Any, size: int) -> Any:
 
 
 def _pages(point: Point, target: Target, request: Any, *, between: Callable[[], object] = lambda: None) -> list[str]:
+    """What is listed, page by page. `between` the first few pages something may happen."""
     rpc, keys = point.rpc, list[str]()
-    while True:
+    for number in range(_MOST_PAGES):
         answer = target.call(rpc, request, place=point.place)
         reply = answer.must_be_ok()
         items = getattr(reply, rpc.listed)
         answer.must(not request.page_size or len(items) <= request.page_size, "a page is no larger than asked")
+        for item in items:
+            _must_be_what_was_asked(answer, item)
         keys += [_key(rpc, item) for item in items]
         if not reply.next_page_token:
             return keys
         answer.must(reply.next_page_token != request.page_token, "a page must lead on to another")
         request.page_token = reply.next_page_token
-        between()
+        if number < _MEANWHILE:
+            between()
+    raise Broken(f"{rpc.full_name}: the list doesn't end after {_MOST_PAGES} pages")
+
+
+def _must_be_what_was_asked(answer: Answer, item: Any) -> None:
+    """What the request and an item both have, the item has as it was asked for: a state, say, or a profile's id."""
+    if isinstance(item, Message):
+        for field, value in answer.request.ListFields():
+            if field.name in item.DESCRIPTOR.fields_by_name:
+                same = getattr(item, field.name) == value
+                answer.must(same, f"must list only what has the {field.name} that was asked for")
 
 
 def _key(rpc: Rpc, item: Any) -> str:

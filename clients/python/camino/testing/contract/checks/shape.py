@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from camino.testing.contract.cases import Case, Cases, Point
 from camino.testing.contract.examples import example
-from camino.testing.contract.rpcs import Rpc
+from camino.testing.rpcs import Rpc
 
 
 def cases(point: Point) -> Cases:

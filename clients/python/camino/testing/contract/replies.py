@@ -1,0 +1,56 @@
+"""What can be said of any reply by its shape: the resource in it, what moves in it by itself, what it tells of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from google.protobuf.message import Message
+
+_OK, _DUPLICATE = 1, 2
+_MOVING = ("member_count", "computed_count", "deleted_documents", "deleted_facts")
+"""Numbers that change without anybody's call."""
+
+
+def resource(reply: Message) -> Any:
+    """The one message that a reply is about, or None."""
+    found = [value for field, value in reply.ListFields() if field.message_type and not field.is_repeated]
+    return found[0] if len(found) == 1 else None
+
+
+def alike(reply: Message) -> Message:
+    """A reply without what moves by itself, in which what was taken and what was taken before are the same."""
+    copy = type(reply)()
+    copy.CopyFrom(reply)
+    _still(copy)
+    for result in getattr(copy, "results", ()):
+        if result.outcome == _DUPLICATE:
+            result.outcome = _OK
+    return copy
+
+
+def texts(message: Message) -> Iterator[str]:
+    """Every text in a message."""
+    for field, value in message.ListFields():
+        if field.message_type and field.message_type.GetOptions().map_entry:
+            yield from value
+            value = list(value.values())
+        for item in value if field.is_repeated else [value]:
+            if isinstance(item, Message):
+                yield from texts(item)
+            elif isinstance(item, str):
+                yield item
+
+
+def _still(message: Any) -> None:
+    names = set(message.DESCRIPTOR.fields_by_name)
+    for name in _MOVING:
+        if name in names:
+            message.ClearField(name)
+    if "computed_count" in names:
+        # Being computed, or ready: that, too, comes by itself.
+        message.ClearField("state")
+    for field, value in message.ListFields():
+        if field.message_type and not field.message_type.GetOptions().map_entry:
+            for item in value if field.is_repeated else [value]:
+                _still(item)
