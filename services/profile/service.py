@@ -8,23 +8,29 @@ from camino.profile.v1 import profile_pb2, profile_service_pb2, profile_service_
 
 from services.chassis.errors import NotFound
 from services.chassis.server import Mounted
+from services.chassis.tracing import Tracing
 from services.chassis.validation import item_violations
 from services.profile import convert, normalise
+from services.profile.gathering import Gathering
 from services.profile.ingest import Ingest
 from services.profile.store import Store
 
+_PROFILES, _EVENTS = 500, 1_000
+"""Items in a batch of several requests: as many as one request may have."""
+
 
 class ProfileServicer(profile_service_pb2_grpc.ProfileServiceServicer):  # type: ignore[misc]
-    def __init__(self, store: Store, ingest: Ingest) -> None:
+    def __init__(self, store: Store, ingest: Ingest, tracing: Tracing) -> None:
         self._store = store
-        self._ingest = ingest
+        self._take_profiles = Gathering(ingest.profiles, tracing, most=_PROFILES)
+        self._take_events = Gathering(ingest.events, tracing, most=_EVENTS)
 
     async def IngestProfiles(self, request: Any, context: object) -> profile_service_pb2.IngestProfilesResponse:
-        results = await self._ingest.profiles(request.workspace_id, request.profiles, item_violations())
+        results = await self._take_profiles(request.workspace_id, request.profiles, item_violations())
         return profile_service_pb2.IngestProfilesResponse(results=results)
 
     async def IngestEvents(self, request: Any, context: object) -> profile_service_pb2.IngestEventsResponse:
-        results = await self._ingest.events(request.workspace_id, request.events, item_violations())
+        results = await self._take_events(request.workspace_id, request.events, item_violations())
         return profile_service_pb2.IngestEventsResponse(results=results)
 
     async def GetProfile(self, request: Any, context: object) -> profile_service_pb2.GetProfileResponse:

@@ -26,6 +26,7 @@ from services.chassis.interceptors import UndeclaredMethod, describe
 from services.chassis.server import Mounted, Server
 from services.chassis.sqlite import SqliteDatabase
 from services.chassis.testing import FakeClock, serving
+from services.chassis.tracing import Tracing
 from services.profile import service
 from services.profile.ingest import Ingest
 from services.profile.store import SCHEMAS, Store
@@ -61,14 +62,14 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[Client]:
-    servicer = service.ProfileServicer(store, Ingest(store, FakeClock(), 8, lambda documents: None))
+    servicer = service.ProfileServicer(store, Ingest(store, FakeClock(), 8, lambda documents: None), Tracing())
     async with serving(App([service.mounted(servicer)], [])) as channel:
         yield Client(channel, profile_service_pb2_grpc.ProfileServiceStub(channel))
 
 
 @pytest.fixture
 async def buggy(store: Store) -> AsyncIterator[Any]:
-    servicer = Buggy(store, Ingest(store, FakeClock(), 8, lambda documents: None))
+    servicer = Buggy(store, Ingest(store, FakeClock(), 8, lambda documents: None), Tracing())
     async with serving(App([service.mounted(servicer)], [])) as channel:
         yield profile_service_pb2_grpc.ProfileServiceStub(channel)
 
@@ -215,7 +216,7 @@ async def test_reflection_lists_the_services(client: Client) -> None:
 
 
 @pytest.mark.parametrize("missing", ["required_scope", "idempotency_level"])
-def test_a_service_with_a_method_that_does_not_declare_itself_does_not_start(missing: str) -> None:
+async def test_a_service_with_a_method_that_does_not_declare_itself_does_not_start(missing: str) -> None:
     package = f"test.undeclared.{missing}"
     file = descriptor_pb2.FileDescriptorProto(
         name=f"{missing}.proto", package=package, syntax="proto3", dependency=["camino/options/v1/options.proto"]
