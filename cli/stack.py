@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -28,10 +30,13 @@ class StackError(Exception):
 
 
 def free_port() -> int:
-    """A loopback port that nobody listens on now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A loopback port that nobody listens on now, and that no outgoing connection will take before it's used: systems
+    give those ports from 32768 on, or higher ones."""
+    while True:
+        port = 20_000 + secrets.randbelow(12_768)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
 
 
 @dataclass(slots=True)
@@ -43,11 +48,16 @@ class Stack:
     ports: dict[str, int] = field(default_factory=lambda: dict(PORTS))
     environment: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     nats_url: str = ""
+    metrics_ports: dict[str, int] = field(default_factory=dict)
+    """Where each service serves its metrics; on free ports if it isn't said."""
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _nats_port: int = 0
 
     def target(self, service: str) -> str:
         return f"127.0.0.1:{self.ports[service]}"
+
+    def metrics(self, service: str) -> str:
+        return f"127.0.0.1:{self.metrics_ports[service]}"
 
     @property
     def broker(self) -> str:
@@ -63,8 +73,7 @@ class Stack:
 
     def start(self) -> None:
         """Start everything, and return when every service is serving. Raises `StackError`."""
-        (self.data / "logs").mkdir(parents=True, exist_ok=True)
-        self.ports = {name: self.ports.get(name, 0) or free_port() for name in SERVICES}
+        self.prepare()
         try:
             if not self.nats_url:
                 self._nats_port = free_port()
@@ -75,6 +84,12 @@ class Stack:
         except BaseException:
             self.stop()
             raise
+
+    def prepare(self) -> None:
+        """Take the ports and make the directories that whatever is started needs."""
+        (self.data / "logs").mkdir(parents=True, exist_ok=True)
+        self.ports = {name: self.ports.get(name, 0) or free_port() for name in SERVICES}
+        self.metrics_ports = {name: self.metrics_ports.get(name, 0) or free_port() for name in SERVICES}
 
     def start_one(self, name: str) -> None:
         """Start a service, or `nats`, as it was started first."""
@@ -109,6 +124,7 @@ class Stack:
             "CAMINO_DATA_DIR": str(self.data),
             "CAMINO_MIGRATE_ON_START": "true",
             "CAMINO_LISTEN": self.target(name) if name in self.ports else "",
+            "CAMINO_METRICS_LISTEN": self.metrics(name) if name in self.ports else "",
             **{f"CAMINO_{service.upper()}_TARGET": self.target(service) for service in SERVICES},
             **self.environment.get(name, {}),
         }
@@ -135,14 +151,20 @@ class Stack:
         lines = (self.data / "logs" / f"{name}.log").read_text(errors="replace").splitlines()
         return "\n".join(f"  {line}" for line in lines[-8:])
 
+    def wait_ended(self, name: str) -> int:
+        """Return the exit status of a child that ends by itself, within 15 s or so. Raises TimeoutExpired."""
+        status = self._children[name].wait(_STOP_S)
+        del self._children[name]
+        return status
+
     def kill(self, name: str) -> None:
         """Kill -9, as a crash does."""
         child = self._children.pop(name)
         child.kill()
         child.wait()
 
-    def stop_one(self, name: str) -> None:
-        """Ask a child to end, and make it if it doesn't."""
+    def stop_one(self, name: str) -> int:
+        """Ask a child to end, and make it if it doesn't. Returns its exit status."""
         child = self._children.pop(name)
         child.send_signal(signal.SIGTERM)
         try:
@@ -150,6 +172,7 @@ class Stack:
         except subprocess.TimeoutExpired:
             child.kill()
             child.wait()
+        return child.returncode
 
     def stop(self) -> None:
         """Stop the services together, then the broker."""

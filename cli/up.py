@@ -13,6 +13,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from cli import running
 from cli.stack import PORTS, SERVICES, Stack, StackError
 
 _LOOK_S = 0.5
@@ -43,10 +44,11 @@ def up(
         try:
             with console.status("starting"):
                 stack.start()
-            console.print(_listening(stack))
-            console.print("Ctrl-C stops it.")
-            while not asked_to_stop.wait(_LOOK_S):
-                stack.check()
+            with running.recorded({name: stack.metrics(name) for name in SERVICES}):
+                console.print(_listening(stack))
+                console.print("`camino top` shows how it is. Ctrl-C stops it.")
+                while not asked_to_stop.wait(_LOOK_S):
+                    stack.check()
         except StackError as error:
             console.print(f"[red]{error}[/red]", highlight=False)
             raise typer.Exit(1) from None
@@ -57,9 +59,9 @@ def up(
 
 def _listening(stack: Stack) -> Table:
     table = Table(title="Camino is up")
-    for column in ("what", "where", "log"):
+    for column in ("what", "where", "metrics", "log"):
         table.add_column(column)
     for name in SERVICES:
-        table.add_row(name, stack.target(name), str(stack.data / "logs" / f"{name}.log"))
-    table.add_row("broker", stack.broker, "" if stack.nats_url else str(stack.data / "logs" / "nats.log"))
+        table.add_row(name, stack.target(name), stack.metrics(name), str(stack.data / "logs" / f"{name}.log"))
+    table.add_row("broker", stack.broker, "", "" if stack.nats_url else str(stack.data / "logs" / "nats.log"))
     return table

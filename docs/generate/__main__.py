@@ -1,4 +1,4 @@
-"""Write the API reference: `python -m docs.generate`."""
+"""Write what is generated of the documentation, references of API, metrics and settings: `python -m docs.generate`."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from camino.testing.contract.examples import examples
 from google.protobuf.descriptor_pb2 import FileDescriptorSet
 
+from docs.generate import metrics, settings
 from docs.generate.pages import pages
 from docs.generate.reading import read
 
@@ -23,6 +24,8 @@ def main() -> None:
     for old in target.glob("*.md"):
         if old.name not in fresh:
             old.unlink()
+    (ROOT / "docs" / "metrics.md").write_text(metrics.page())
+    (ROOT / "docs" / "settings.md").write_text(settings.page())
 
 
 if __name__ == "__main__":

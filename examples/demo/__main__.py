@@ -1,4 +1,5 @@
-"""`make demo`: Camino's main job, on a real cohort, in a minute."""
+"""`make demo`: Camino's main job, on a real cohort, in a minute. `python -m examples.demo <directory>` keeps what it
+makes, the logs among it."""
 
 from __future__ import annotations
 
@@ -107,11 +108,11 @@ def play(console: Console, directory: Path) -> None:
             stack.stop()
 
 
-def main() -> int:
+def main(directory: Path | None) -> int:
     console = Console()
-    with tempfile.TemporaryDirectory(prefix="camino-demo-") as directory:
+    with tempfile.TemporaryDirectory(prefix="camino-demo-") as temporary:
         try:
-            play(console, Path(directory))
+            play(console, directory or Path(temporary))
         except (Disappointed, StackError) as error:
             console.print(f"[bold red]The demo failed:[/bold red] {error}", highlight=False)
             return 1
@@ -129,4 +130,4 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(Path(sys.argv[1]) if len(sys.argv) > 1 else None))

@@ -12,6 +12,7 @@ from services.channels import messages, template_service
 from services.channels.config import ChannelsConfig
 from services.channels.gate import Gate
 from services.channels.library import Library
+from services.channels.measures import UNKNOWN
 from services.channels.providers.base import Provider
 from services.channels.providers.configured import providers
 from services.channels.sender import Rules, Sender
@@ -23,6 +24,7 @@ from services.chassis.broker import ConsumerSpec, StreamSpec
 from services.chassis.clock import SECOND, Clock
 from services.chassis.consumer import BatchConsumer
 from services.chassis.due import Due
+from services.chassis.telemetry import Telemetry
 
 
 def sends(config: ChannelsConfig) -> ConsumerSpec:
@@ -37,19 +39,26 @@ def footing(config: ChannelsConfig) -> Footing:
 
 @asynccontextmanager
 async def build(
-    config: ChannelsConfig, clock: Clock, carriers: Mapping[int, Provider] | None = None
+    config: ChannelsConfig,
+    clock: Clock,
+    carriers: Mapping[int, Provider] | None = None,
+    *,
+    telemetry: Telemetry | None = None,
 ) -> AsyncIterator[App]:
     """`carriers` are the providers by channel, where they aren't those of the configuration."""
     async with AsyncExitStack() as stack:
-        resources = await stack.enter_async_context(stand_on(footing(config), config, clock))
+        resources = await stack.enter_async_context(stand_on(footing(config), config, clock, telemetry))
+        telemetry = resources.telemetry
         carriers = providers(config, clock) if carriers is None else carriers
         for provider in {provider.name: provider for provider in carriers.values()}.values():
             stack.push_async_callback(provider.close)
         store = Store.of(resources.database)
         library = Library(store, Compiler(), clock)
         rules = Rules(int(config.lease_seconds * SECOND), config.partitions, config.crash_at)
-        sender = Sender(store, resources.publisher, Gate(store, library, carriers), carriers, clock, rules)
-        consumer = BatchConsumer(resources.broker, sends(config), SendRequested, sender.handle, resources.dead_letters)
+        sender = Sender(store, resources.publisher, Gate(store, library, carriers), carriers, clock, rules, telemetry)
+        consumer = BatchConsumer(
+            resources.broker, sends(config), SendRequested, sender.handle, resources.dead_letters, telemetry=telemetry
+        )
         due = Due(
             "messages-due",
             store.messages,
@@ -58,8 +67,14 @@ async def build(
             held=resources.leases.held,
             clock=clock,
             act=sender.take,
+            telemetry=telemetry,
         )
         sender.hint = due.hint
+
+        async def unknown() -> Mapping[tuple[str, ...], float]:
+            return {(): await store.messages.count("unknown")}
+
+        telemetry.metrics.read(UNKNOWN, unknown)
         yield App(
             mounted=[
                 messages.mounted(messages.MessageServicer(store, sender, clock)),

@@ -13,26 +13,37 @@ from services.chassis.config import ServiceConfig
 
 class ChannelsConfig(ServiceConfig):
     email_provider: Literal["log", "smtp", "none"] = "log"
+    """What carries emails: `log` only writes messages down, and `none` lets all of them fail."""
     sms_provider: Literal["log", "none"] = "log"
+    """What carries text messages; as for emails."""
     push_provider: Literal["log", "none"] = "log"
+    """What carries push notifications; as for emails."""
     webhook_provider: Literal["log", "none"] = "log"
+    """What calls webhooks; as for emails."""
     log_provider_file: Path | None = None
     """Where the `log` provider writes messages as JSON lines; empty: to the log, without what they say and to whom."""
 
     email_from: str = Field(default="Camino <camino@localhost>", pattern=r"^[^\r\n]*[^@\s<]+@[^@\s>]+>?$")
     """The mailbox that emails come from when their template names none."""
     smtp_host: str = ""
+    """The mail server that emails are handed to."""
     smtp_port: int = Field(default=25, ge=1, le=65535)
+    """Its port."""
     smtp_tls: Literal["none", "starttls", "implicit"] = "none"
+    """How the connection to it is encrypted: not at all, after STARTTLS, or from its beginning."""
     smtp_username: str = ""
+    """Whom to log in as; empty: without logging in."""
     smtp_password: SecretStr = SecretStr("")
+    """The password to log in with."""
     smtp_password_file: Path | None = None
     """A file with the password, as Kubernetes mounts secrets; used instead of `smtp_password`."""
     smtp_connections: int = Field(default=20, ge=1, le=1000)
+    """How many connections to the mail server each replica opens at most."""
     unsubscribe_url: str = Field(default="", pattern=r"^(https?://\S+)?$")
     """Where one-click unsubscribes go (RFC 8058), before `/<workspace>/<send_id>`; empty: no such header."""
 
     provider_timeout_seconds: float = Field(default=10, gt=0, le=600)
+    """How long to wait for a provider's answer. Without one in time, nobody knows whether it took the message."""
     lease_seconds: float = Field(default=20, ge=1, le=1800)
     """How long a worker has a message to itself. Messages of one that died are taken over after this."""
     ack_wait_seconds: float = Field(default=60, ge=1, le=3600)

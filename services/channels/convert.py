@@ -71,6 +71,8 @@ def next_body(body: Body, message: Message, request: orchestrator_events_pb2.Sen
     moved = _moving(message)
     moved["workspace"] = body["workspace"]
     moved["partition"] = body["partition"]
+    if "traceparent" in body:
+        moved["traceparent"] = body["traceparent"]
     if message.state in _TRIMMED:
         request.ClearField("profile")
         request.ClearField("event")
@@ -94,6 +96,8 @@ def _moving(message: Message) -> Body:
     }
     if message.due_at:
         body["due_at"] = message.due_at
+    if message.state is State.UNKNOWN:
+        body["unknown_since"] = message.updated_at
     if message.reason:
         body["reason"] = message.reason
     if message.detail:

@@ -25,6 +25,11 @@ class Work:
     message: Message
     request: SendRequested
 
+    @property
+    def traceparent(self) -> str:
+        """Where it is in the trace of what asked for it; empty when that isn't traced."""
+        return str(self.document.body.get("traceparent", ""))
+
 
 class Gate:
     """Suppression, lifetime, provider, template: in this order, the first that says no decides."""

@@ -9,6 +9,7 @@ from camino.channels.v1 import message_service_pb2, message_service_pb2_grpc
 
 from services.channels import convert, domain
 from services.channels.domain import Resolution, State
+from services.channels.gate import Work
 from services.channels.sender import Sender
 from services.channels.store import Store
 from services.chassis.clock import Clock
@@ -57,12 +58,15 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
     async def ResolveMessage(self, request: Any, context: object) -> message_service_pb2.ResolveMessageResponse:
         key = convert.message_key(request.workspace_id, request.send_id)
         now = self._clock.now()
+        news = False
 
         def decide(_key: str, document: Document | None) -> dict[str, Any] | None:
+            nonlocal news
             if document is None:
                 raise NotFound.of("message", request.send_id)
             message = convert.message_of(key, document.body)
             resolved = domain.resolve(message, Resolution(request.resolution), request.note, now)
+            news = resolved is not None
             if resolved is None:
                 return None
             return convert.next_body(document.body, resolved, convert.request_of(document.body))
@@ -71,7 +75,8 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
         message = convert.message_of(key, document.body)
         if message.terminal:
             # Also when it was resolved before: the caller may ask again because saying so failed.
-            await self._sender.settle([(message, convert.request_of(document.body))])
+            say = self._sender.settle if news else self._sender.settle_again
+            await say([Work(document, message, convert.request_of(document.body))])
         else:
             self._sender.hint(convert.partition_of(document.body), message.due_at)
         response = message_service_pb2.ResolveMessageResponse()

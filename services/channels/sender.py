@@ -30,10 +30,11 @@ from camino.orchestrator.v1.orchestrator_events_pb2 import SendRequested
 
 from services.channels import convert, domain
 from services.channels.crash import Point, crash
-from services.channels.domain import Message, Outcome, Rejected, State, Unknown
+from services.channels.domain import Outcome, Rejected, State, Unknown
 from services.channels.gate import Gate, Work
 from services.channels.providers.base import Deferred, Outgoing, Provider
 from services.channels.store import Store
+from services.channels.watch import Watch
 from services.chassis.clock import SECOND, Clock
 from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Document, change
@@ -42,6 +43,8 @@ from services.chassis.events import Outgoing as Fact
 from services.chassis.events import Publisher, subject_of
 from services.chassis.ids import partition_of
 from services.chassis.loops import Backoff
+from services.chassis.telemetry import Telemetry
+from services.chassis.tracing import traceparent_of
 
 log = structlog.get_logger()
 
@@ -66,6 +69,7 @@ class Sender:
         providers: Mapping[int, Provider],
         clock: Clock,
         rules: Rules,
+        telemetry: Telemetry | None = None,
     ) -> None:
         self._store = store
         self._publisher = publisher
@@ -73,6 +77,7 @@ class Sender:
         self._providers = providers
         self._clock = clock
         self._rules = rules
+        self._watch = Watch(telemetry or Telemetry())
         self._lanes = {provider.name: asyncio.Semaphore(_LANES) for provider in providers.values()}
         self.hint: Callable[[int, int], None] = lambda partition, at: None
         """Told of a message's partition and the instant when it's due. Set by whoever drives `take`."""
@@ -116,14 +121,21 @@ class Sender:
         await self._end(ended)
         await self._deliver(works)
 
-    async def settle(self, ended: Iterable[tuple[Message, SendRequested]]) -> None:
-        """Say that messages have come to an end. Raises `BrokerUnavailable`."""
+    async def settle(self, ended: Iterable[Work]) -> None:
+        """Say that messages have just come to an end. Raises `BrokerUnavailable`."""
+        works = list(ended)
+        self._watch.ended(works)
+        await self.settle_again(works)
+
+    async def settle_again(self, ended: Iterable[Work]) -> None:
+        """Say that messages have come to an end, perhaps not for the first time. Raises `BrokerUnavailable`."""
         facts = []
-        for message, request in ended:
-            message_id, fact = convert.settled(message, request)
+        for work in ended:
+            request = work.request
+            message_id, fact = convert.settled(work.message, request)
             partition = partition_of(request.source_key, self._rules.partitions)
             subject = subject_of(MessageSettled, request.workspace_id, partition, request.source_key)
-            facts.append(Fact(subject, fact, message_id))
+            facts.append(Fact(subject, fact, message_id, work.traceparent))
         if facts:
             await self._publisher.publish(facts)
 
@@ -132,7 +144,10 @@ class Sender:
             request.send_id, convert.policy_of(request), convert.not_after(request, now), now, self._rules.lease
         )
         partition = partition_of(request.source_key, self._rules.partitions)
-        return Work(Document(key, convert.new_body(request, message, partition)), message, request)
+        document = Document(key, convert.new_body(request, message, partition))
+        if traceparent := traceparent_of(request):
+            document.body["traceparent"] = traceparent
+        return Work(document, message, request)
 
     async def _again(self, keys: Sequence[str]) -> None:
         """Requests that came before. A message that has ended is settled again; one whose time has come is taken over;
@@ -144,8 +159,8 @@ class Sender:
         for key, document in found.items():
             message = convert.message_of(key, document.body)
             if message.terminal:
-                ended.append((message, convert.request_of(document.body)))
-        await self.settle(ended)
+                ended.append(Work(document, message, convert.request_of(document.body)))
+        await self.settle_again(ended)
         await self.take(list(found.values()))
 
     async def _deliver(self, works: Sequence[Work]) -> None:
@@ -167,7 +182,7 @@ class Sender:
         if not works:
             return
         saved = await self._save(works)
-        await self.settle((work.message, work.request) for work in saved)
+        await self.settle(saved)
 
     async def _send(self, provider: Provider, items: list[tuple[Work, Outgoing]]) -> None:
         async with self._lanes[provider.name]:
@@ -177,7 +192,7 @@ class Sender:
             crash(self._rules.crash_at, "after-accept")
             recorded = await self._record(committed, outcomes)
         crash(self._rules.crash_at, "after-record")
-        await self.settle((work.message, work.request) for work in (*late, *recorded) if work.message.terminal)
+        await self.settle(work for work in (*late, *recorded) if work.message.terminal)
 
     async def _commit(
         self, provider: Provider, items: list[tuple[Work, Outgoing]]
@@ -200,18 +215,22 @@ class Sender:
     async def _call(self, provider: Provider, committed: list[tuple[Work, Outgoing]]) -> list[Outcome]:
         now = self._clock.now()
         calls = [domain.may_call(work.message, now, provider.timeout) for work, _ in committed]
-        outgoing = [outgoing for (_, outgoing), call in zip(committed, calls, strict=True) if call]
-        answers: list[Outcome] = []
-        if outgoing:
-            try:
-                answers = await provider.send(outgoing)
-                if len(answers) != len(outgoing):
-                    raise RuntimeError(f"{len(answers)} outcomes for {len(outgoing)} messages")
-            except Exception as error:
-                log.error("provider failed", provider=provider.name, messages=len(outgoing), exc_info=error)
-                answers = [Unknown(f"the provider failed: {type(error).__name__}")] * len(outgoing)
-        answer = iter(answers)
+        called = [item for item, call in zip(committed, calls, strict=True) if call]
+        answer = iter(await self._ask(provider, called) if called else ())
         return [next(answer) if call else _HELD_UP for call in calls]
+
+    async def _ask(self, provider: Provider, called: list[tuple[Work, Outgoing]]) -> list[Outcome]:
+        """What the provider says; `Unknown` to all when it fails as no provider should."""
+        with self._watch.call(provider.name, [work for work, _ in called]) as answers:
+            try:
+                given = await provider.send([outgoing for _, outgoing in called])
+                if len(given) != len(called):
+                    raise RuntimeError(f"{len(given)} outcomes for {len(called)} messages")
+                answers.extend(given)
+            except Exception as error:
+                log.error("provider failed", provider=provider.name, messages=len(called), exc_info=error)
+                answers.extend([Unknown(f"the provider failed: {type(error).__name__}")] * len(called))
+        return answers
 
     async def _record(self, committed: list[tuple[Work, Outgoing]], outcomes: list[Outcome]) -> list[Work]:
         """Store what the provider said, and give the messages as they're stored then.

@@ -22,7 +22,11 @@ TEMPLATES = Schema("templates", owner=Owner.WORKSPACE)
 VERSIONS = Schema("versions", owner=Owner.WORKSPACE)
 MESSAGES = Schema(
     "messages",
-    (Index("due", ("partition", "due_at")), Index("by_state", ("workspace", "state", "updated"))),
+    (
+        Index("due", ("partition", "due_at")),
+        Index("by_state", ("workspace", "state", "updated")),
+        Index("unknown", ("unknown_since",)),
+    ),
     owner=Owner.WORKSPACE,
 )
 SUPPRESSIONS = Schema("suppressions", owner=Owner.WORKSPACE)

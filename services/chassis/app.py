@@ -14,9 +14,11 @@ from services.chassis.documents import Database, Schema
 from services.chassis.events import Publisher
 from services.chassis.health import Probe
 from services.chassis.leases import LEASES, Leases
-from services.chassis.loops import Loop
+from services.chassis.loops import Loop, reached
+from services.chassis.measured import MeasuredDatabase
 from services.chassis.server import Mounted
 from services.chassis.stores import open_database
+from services.chassis.telemetry import Telemetry
 from services.chassis.workspaces import Workspaces
 
 
@@ -30,11 +32,17 @@ class Footing:
     streams: Sequence[StreamSpec] = ()
     consumers: Sequence[ConsumerSpec] = ()
 
+    @property
+    def migration(self) -> str:
+        """The name that its migrations go by at the broker and at the store."""
+        return f"{self.name}-migrate"
+
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What a service stands on, opened."""
+    """What a service stands on, opened, and what watches it."""
 
+    telemetry: Telemetry
     database: Database
     broker: Broker
     publisher: Publisher
@@ -62,21 +70,27 @@ async def open_store(footing: Footing, config: ServiceConfig) -> Database:
 
 
 @asynccontextmanager
-async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> AsyncIterator[Resources]:
+async def stand_on(
+    footing: Footing, config: ServiceConfig, clock: Clock, telemetry: Telemetry | None = None
+) -> AsyncIterator[Resources]:
     """Open a service's database and broker, and close them at the end. With `migrate_on_start`, create what is missing
     first."""
-    database = await open_store(footing, config)
+    telemetry = telemetry or Telemetry()
+    database: Database = MeasuredDatabase(await open_store(footing, config), telemetry.metrics)
     try:
         broker = await Broker.connect(config.nats_url, footing.name)
         try:
             if config.migrate_on_start:
                 await migrate(footing, config, database, broker)
+            # What a service reads before it serves must not fail, and end it, for a store that comes late.
+            await reached("store", database.ping)
             yield Resources(
+                telemetry,
                 database,
                 broker,
-                Publisher(broker, footing.name),
-                Leases(database.collection(LEASES), config.partitions, config.instance, clock),
-                DeadLetters(database.collection(DEAD_LETTERS), clock),
+                Publisher(broker, footing.name, telemetry),
+                Leases(database.collection(LEASES), config.partitions, config.instance, clock, telemetry.metrics),
+                DeadLetters(database.collection(DEAD_LETTERS), clock, telemetry.metrics),
                 Workspaces(database, _schemas(footing), broker, footing.streams, config.deletable_workspaces),
             )
         finally:
@@ -86,9 +100,10 @@ async def stand_on(footing: Footing, config: ServiceConfig, clock: Clock) -> Asy
 
 
 async def migrate(footing: Footing, config: ServiceConfig, database: Database, broker: Broker) -> None:
-    """Create what the footing declares and isn't there yet. Idempotent, and safe beside running replicas."""
-    await database.migrate(_schemas(footing))
-    await broker.declare(footing.streams, footing.consumers, replicas=config.stream_replicas)
+    """Create what the footing declares and isn't there yet, waiting for a store or a broker that is away. Idempotent,
+    and safe beside running replicas and other migrations."""
+    await reached("store", lambda: database.migrate(_schemas(footing)))
+    await reached("broker", lambda: broker.declare(footing.streams, footing.consumers, replicas=config.stream_replicas))
 
 
 def _schemas(footing: Footing) -> Sequence[Schema]:

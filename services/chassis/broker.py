@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from nats.js import JetStreamContext
 from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
+from services.chassis.connection import Connection
 from services.chassis.errors import BrokerUnavailable
 from services.chassis.loops import Backoff
 
@@ -63,47 +64,46 @@ class ConsumerSpec:
         return {number: (f"{self.name}-{number}", f"{kind}.*.{number}.*") for number in range(self.partitions)}
 
 
+def inbox_prefix(name: str) -> str:
+    """Below which subjects a connection of this name gets its replies."""
+    return f"_INBOX_{name}"
+
+
 class Broker:
     """One connection to NATS, kept for the life of the process: it reconnects by itself, for ever."""
 
-    def __init__(self, client: Client, closing: asyncio.Event) -> None:
+    def __init__(self, client: Client, connection: Connection) -> None:
         self.client = client
-        self._closing = closing
+        self._connection = connection
         self.jetstream: JetStreamContext = client.jetstream(publish_async_max_pending=20_000)
 
     @classmethod
     async def connect(cls, url: str, name: str) -> Broker:
-        """Connect, waiting for a broker that is away."""
+        """Connect, waiting for a broker that is away.
 
-        async def on_error(error: Exception) -> None:
-            log.warning("broker error", error=str(error) or type(error).__name__)
-
-        closing = asyncio.Event()
-
-        async def on_disconnect() -> None:
-            if not closing.is_set():
-                log.warning("broker away")
-
-        async def on_reconnect() -> None:
-            log.info("broker back")
-
+        `name` is the connection's in the broker's reports, and that of its inboxes: replies come to `_INBOX_<name>`, so
+        that a broker can keep others from reading them.
+        """
+        connection = Connection()
         backoff = Backoff()
         while True:
             try:
                 client = await nats.connect(
                     servers=url.split(","),
                     name=name,
+                    inbox_prefix=inbox_prefix(name),
                     max_reconnect_attempts=-1,
                     reconnect_time_wait=0.25,
                     ping_interval=10,
                     max_outstanding_pings=2,
                     allow_reconnect=True,
-                    error_cb=on_error,
-                    disconnected_cb=on_disconnect,
-                    reconnected_cb=on_reconnect,
+                    error_cb=connection.on_error,
+                    disconnected_cb=connection.on_disconnect,
+                    reconnected_cb=connection.on_reconnect,
+                    closed_cb=connection.on_closed,
                     pending_size=64 * 1024 * 1024,
                 )
-                return cls(client, closing)
+                return cls(client, connection)
             except (TimeoutError, NatsError, OSError) as error:
                 log.warning("waiting for the broker", error=str(error) or type(error).__name__)
                 await backoff.pause()
@@ -113,7 +113,9 @@ class Broker:
         return bool(self.client.is_connected)
 
     async def ping(self) -> None:
-        """Return if the broker answers and JetStream is on. Raises `BrokerUnavailable`."""
+        """Return if the broker answers, JetStream is on, and nothing was refused lately. Raises `BrokerUnavailable`,
+        and `RestartNeeded` when the connection won't come back."""
+        self._connection.check()
         if not self.connected:
             raise BrokerUnavailable("not connected to the broker")
         try:
@@ -125,7 +127,11 @@ class Broker:
         self, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec], *, replicas: int = 1
     ) -> None:
         """Create or update streams, each on so many servers, and consumers. Idempotent. Waits for streams that other
-        services have yet to create."""
+        services have yet to create. Raises `BrokerUnavailable` when JetStream doesn't answer, or can't yet."""
+        with _outages():
+            await self._declare(streams, consumers, replicas)
+
+    async def _declare(self, streams: Iterable[StreamSpec], consumers: Iterable[ConsumerSpec], replicas: int) -> None:
         for stream in streams:
             await self._declare_stream(stream, replicas)
         for consumer in consumers:
@@ -156,6 +162,14 @@ class Broker:
                 raise
             await self.jetstream.update_stream(config)
 
+    async def behind(self, stream: str, durable: str) -> int:
+        """How many messages a consumer has yet to be given, or to acknowledge. Raises `BrokerUnavailable`."""
+        try:
+            info = await self.jetstream.consumer_info(stream, durable)
+        except (TimeoutError, NatsError) as error:
+            raise BrokerUnavailable(f"the broker doesn't tell of {durable}: {error or type(error).__name__}") from error
+        return int(info.num_pending or 0) + int(info.num_ack_pending or 0)
+
     async def purge(self, spec: StreamSpec, workspace_id: str) -> int:
         """Remove a workspace's messages from a stream. How many there were. Raises `BrokerUnavailable`.
 
@@ -178,13 +192,29 @@ class Broker:
         return removed
 
     async def close(self) -> None:
-        self._closing.set()
+        self._connection.closing()
         if not self.client.is_closed:
             await self.client.close()
 
 
 _STREAM_NAME_IN_USE = 10058
+_NO_SUITABLE_PEERS = 10005
+"""The cluster has too few servers yet for so many replicas."""
+_UNAVAILABLE = 503
 _PURGE_S = 20.0
+
+
+@contextmanager
+def _outages() -> Iterator[None]:
+    """Tell what passes from what doesn't."""
+    try:
+        yield
+    except APIError as error:
+        if error.code != _UNAVAILABLE and error.err_code != _NO_SUITABLE_PEERS:
+            raise
+        raise BrokerUnavailable(f"JetStream can't do it yet: {error.description}") from error
+    except (TimeoutError, NatsError) as error:
+        raise BrokerUnavailable(f"JetStream doesn't answer: {error or type(error).__name__}") from error
 
 
 def _consumer_config(spec: ConsumerSpec, durable: str, subject: str) -> ConsumerConfig:

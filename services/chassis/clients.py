@@ -10,6 +10,7 @@ from typing import TypeVar
 import grpc
 from camino.client import channel
 from camino.client.connection import TIMEOUT_S
+from camino.client.tls import TlsFiles
 from camino.client.tokens import TokenFile
 
 from services.chassis.errors import Unavailable
@@ -19,10 +20,12 @@ Reply = TypeVar("Reply")
 _PASSING = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
-def open_channel(target: str, *, timeout_s: float = TIMEOUT_S, token_file: Path | None = None) -> grpc.aio.Channel:
+def open_channel(
+    target: str, *, timeout_s: float = TIMEOUT_S, token_file: Path | None = None, tls: TlsFiles | None = None
+) -> grpc.aio.Channel:
     """A channel to a service, as whom the token file says. Raises OSError or ValueError if there's no token in it."""
     token = TokenFile(token_file) if token_file else None
-    return channel.open_channel(target, token=token, timeout_s=timeout_s)
+    return channel.open_channel(target, credentials=tls, token=token, timeout_s=timeout_s)
 
 
 async def ask(call: Awaitable[Reply]) -> Reply:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -16,7 +16,12 @@ from services.chassis.broker import Broker, ConsumerSpec
 from services.chassis.clock import SECOND
 from services.chassis.dead_letters import DeadLetters, Letter
 from services.chassis.errors import CaminoError
+from services.chassis.failures import words_of
+from services.chassis.measures import CONSUMER_LAG
 from services.chassis.pull import Pull
+from services.chassis.telemetry import Telemetry
+from services.chassis.tracing import traceparent_in
+from services.chassis.watch import Watch
 
 log = structlog.get_logger()
 
@@ -62,7 +67,12 @@ class BatchConsumer(Generic[M]):
         *,
         held: Callable[[], Iterable[int]] = lambda: (-1,),
         max_batch: int = 500,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        telemetry = telemetry or Telemetry()
+        self._tracing = telemetry.tracing
+        self._watch = Watch(spec.name, telemetry.metrics)
+        telemetry.metrics.read(CONSUMER_LAG, self._lag)
         self.name = spec.name
         self._broker = broker
         self._spec = spec
@@ -87,7 +97,8 @@ class BatchConsumer(Generic[M]):
                 await self._follow_partitions()
                 batch = self._take()
                 if batch:
-                    await self._process(batch)
+                    with self._watch.batch(len(batch)):
+                        await self._process(batch)
                     for pull in self._pulls.values():
                         await pull.renew()
                     continue
@@ -149,7 +160,8 @@ class BatchConsumer(Generic[M]):
             except DecodeError as error:
                 garbled.append(raw)
                 letters.append(Letter(self.name, raw.subject, raw.data, self._not_decoded(error)))
-        outcomes = await self._outcomes(decoded) if decoded else {}
+        with self._tracing.batch(self.name, _places(decoded, known)):
+            outcomes = await self._outcomes(decoded) if decoded else {}
         for index, outcome in outcomes.items():
             if isinstance(outcome, Dead):
                 letters.append(Letter(self.name, known[index].subject, known[index].data, outcome.reason))
@@ -163,24 +175,31 @@ class BatchConsumer(Generic[M]):
                 await raw.ack()
         for raw in garbled:
             await raw.ack()
+        retries = sum(isinstance(end, Retry) for end in outcomes.values())
+        self._watch.ended(len(batch) - retries - len(letters), retries, len(letters))
 
     async def _outcomes(self, messages: list[M]) -> Mapping[int, Retry | Dead]:
         try:
             return await self._handle(messages)
         except CaminoError as error:
             if error.status.transient:
-                log.warning("batch given back", consumer=self.name, messages=len(messages), error=str(error))
+                log.warning("batch given back", messages=len(messages), error=words_of(error))
                 return dict.fromkeys(range(len(messages)), Retry(SECOND, str(error)))
             if len(messages) == 1:
                 return {0: Dead(str(error))}
         except Exception as error:
             if len(messages) == 1:
-                log.error("message can't be handled", consumer=self.name, error=str(error), exc_info=error)
+                log.error("message can't be handled", error=words_of(error), exc_info=error)
                 return {0: Dead(f"INTERNAL: {type(error).__name__}: {error}")}
         middle = len(messages) // 2
         first = await self._outcomes(messages[:middle])
         second = await self._outcomes(messages[middle:])
         return {**first, **{middle + index: outcome for index, outcome in second.items()}}
+
+    async def _lag(self) -> Mapping[tuple[str, ...], float]:
+        durables = self._spec.durables()
+        behind = [await self._broker.behind(self._spec.stream, durables[number][0]) for number in self._pulls]
+        return {(self.name,): sum(behind)}
 
     async def _handle_again(self, data: bytes) -> str:
         """Handle a dead letter's message; the reason why not, or empty."""
@@ -193,3 +212,8 @@ class BatchConsumer(Generic[M]):
 
     def _not_decoded(self, error: DecodeError) -> str:
         return f"INVALID_FIELD: not a {self._type.DESCRIPTOR.full_name}: {error}"
+
+
+def _places(messages: Iterable[Message], raw: Iterable[Msg]) -> Iterator[tuple[object, str]]:
+    """Each message with its place in its trace. Asked for only where there are traces."""
+    return ((message, traceparent_in(one.headers)) for message, one in zip(messages, raw, strict=True))

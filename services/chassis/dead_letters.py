@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
@@ -13,6 +13,8 @@ from services.chassis.clock import Clock
 from services.chassis.documents import Collection, Document, Index, Owner, Page, Schema, change
 from services.chassis.errors import NotFound
 from services.chassis.events import workspace_of
+from services.chassis.measures import DEAD_LETTERS_ADDED, DEAD_LETTERS_KEPT
+from services.chassis.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -38,7 +40,10 @@ class Letter:
 class DeadLetters:
     """One service's dead letters. The same input dead twice is one letter."""
 
-    def __init__(self, collection: Collection, clock: Clock) -> None:
+    def __init__(self, collection: Collection, clock: Clock, metrics: Metrics | None = None) -> None:
+        metrics = metrics or Metrics()
+        self._added = metrics.counter(DEAD_LETTERS_ADDED)
+        metrics.read(DEAD_LETTERS_KEPT, self._kept)
         self._collection = collection
         self._clock = clock
         self._handlers: dict[str, Callable[[bytes], Awaitable[str]]] = {}
@@ -65,15 +70,18 @@ class DeadLetters:
 
         await change(self._collection, by_id, decide)
         for id_, letter in by_id.items():
-            log.error(
-                "dead letter", dead_letter=id_, consumer=letter.consumer, subject=letter.subject, reason=letter.reason
-            )
+            self._added.labels(letter.consumer).inc()
+            # Of the reason only its name: its words, which are kept with the letter, may quote the input.
+            log.error("dead letter", dead_letter=id_, letter_of=letter.consumer, reason=letter.reason.partition(":")[0])
 
     async def list(self, limit: int, after: str) -> tuple[Page, int]:
         """A page of them, oldest first, and how many there are in all."""
         return await self._collection.query("by_time", 1, limit=limit, after=after), await self._collection.count(
             "by_time", 1
         )
+
+    async def _kept(self) -> Mapping[tuple[str, ...], float]:
+        return {(): await self._collection.count("by_time", 1)}
 
     async def redrive(self, id_: str) -> str:
         """Give a letter to its handler again. The reason why it was not taken, or an empty string. Raises

@@ -10,6 +10,9 @@ import structlog
 from services.chassis.clock import MILLISECOND, SECOND, Clock, Instant, wait_for_any
 from services.chassis.documents import Collection, Document
 from services.chassis.errors import CaminoError
+from services.chassis.failures import words_of
+from services.chassis.measures import TIMER_LATENESS
+from services.chassis.telemetry import Telemetry
 
 log = structlog.get_logger()
 
@@ -41,7 +44,11 @@ class Due:
         act: Callable[[list[Document]], Awaitable[None]],
         limit: int = 500,
         eager: Instant = 0,
+        telemetry: Telemetry | None = None,
     ) -> None:
+        telemetry = telemetry or Telemetry()
+        self._tracing = telemetry.tracing
+        self._lateness = telemetry.metrics.histogram(TIMER_LATENESS).labels(name)
         self.name = name
         self._collection = collection
         self._index = index
@@ -123,8 +130,12 @@ class Due:
     async def _give(self, due: list[Document], now: Instant) -> None:
         if not due:
             return
+        instants = [document.body[self._field] for document in due]
         try:
-            await self._act(due)
+            with self._tracing.batch(self.name, ((one, one.body.get("traceparent", "")) for one in due)):
+                await self._act(due)
+            for instant in instants:
+                self._lateness.observe(max(0, now - instant) / SECOND)
         except Exception as error:
             partitions = {document.body["partition"] for document in due}
             self._next.update(dict.fromkeys(partitions, now))
@@ -137,5 +148,5 @@ class Due:
                 return
             # One document that can't be acted on must not hold up the others. It stays due, is said aloud, and is tried
             # again.
-            log.error("due document failed", loop=self.name, document=due[0].id, error=str(error), exc_info=error)
+            log.error("due document failed", due=self.name, document=due[0].id, error=words_of(error), exc_info=error)
             self._skipped[due[0].id] = now + _POISON_PAUSE

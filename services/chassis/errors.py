@@ -123,6 +123,16 @@ class FailedPrecondition(CaminoError):
     reason = "WRONG_STATE"
 
 
+class DeadlineExceeded(CaminoError):
+    """The caller's deadline has passed, or the longest time that a call may take."""
+
+    status = Status.DEADLINE_EXCEEDED
+    reason = "DEADLINE_EXCEEDED"
+
+    def __init__(self) -> None:
+        super().__init__("the deadline passed before it was done; what was asked may or may not have happened")
+
+
 class Unavailable(CaminoError):
     """Something we need doesn't answer. Nothing is known to be done; retry later."""
 
@@ -136,3 +146,7 @@ class StoreUnavailable(Unavailable):
 
 class BrokerUnavailable(Unavailable):
     reason = "BROKER_UNAVAILABLE"
+
+
+class RestartNeeded(BrokerUnavailable):
+    """The connection to the broker won't come back: only a new process gets another."""

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import nats.errors
 import nats.js.errors
 from google.protobuf.message import Message
+from opentelemetry.trace import Span, SpanKind
 
 from services.chassis.broker import Broker
 from services.chassis.errors import BrokerUnavailable
+from services.chassis.measures import PUBLISH_DURATION
+from services.chassis.telemetry import Telemetry
+from services.chassis.tracing import header_of
 
 _WINDOW = 2_000
 
@@ -24,6 +29,8 @@ class Outgoing:
     subject: str
     message: Message
     message_id: str
+    traceparent: str = ""
+    """Where what it tells of is in a trace; empty when that isn't traced."""
 
 
 def subject_of(kind: type[Message], workspace_id: str, partition: int, key: str) -> str:
@@ -40,7 +47,12 @@ def workspace_of(subject: str) -> str:
 class Publisher:
     """Publishes batches. `source` says in CloudEvents' words who does."""
 
-    def __init__(self, broker: Broker, source: str, *, timeout_s: float = 5.0) -> None:
+    def __init__(
+        self, broker: Broker, source: str, telemetry: Telemetry | None = None, *, timeout_s: float = 5.0
+    ) -> None:
+        telemetry = telemetry or Telemetry()
+        self._tracing = telemetry.tracing
+        self._durations = telemetry.metrics.histogram(PUBLISH_DURATION)
         self._broker = broker
         self._source = f"camino/{source}"
         self._timeout_s = timeout_s
@@ -59,17 +71,21 @@ class Publisher:
         whole batch again, with the same message ids.
         """
         for start in range(0, len(batch), _WINDOW):
+            began = time.perf_counter()
             try:
                 await self._publish(batch[start : start + _WINDOW])
             except BrokerUnavailable as error:
                 self._failure = error.message
                 raise
+            finally:
+                self._durations.observe(time.perf_counter() - began)
         self._failure = ""
 
     async def _publish(self, batch: Sequence[Outgoing]) -> None:
         if not self._broker.connected:
             raise BrokerUnavailable("not connected to the broker")
         acks: list[asyncio.Future[object]] = []
+        spans: list[Span] = []
         try:
             for item in batch:
                 # CloudEvents 1.0, NATS protocol binding, binary mode.
@@ -80,6 +96,9 @@ class Publisher:
                     "ce-source": self._source,
                     "ce-id": item.message_id,
                 }
+                if item.traceparent and (span := self._begin(item)):
+                    spans.append(span)
+                    headers.update((header_of(span),))
                 # No `wait_stall`: with one, nats-py makes a task of each publish, and writes to the socket for each.
                 acks.append(
                     await self._broker.jetstream.publish_async(
@@ -93,3 +112,8 @@ class Publisher:
         finally:
             for ack in acks:
                 ack.cancel()
+            for span in spans:
+                span.end()
+
+    def _begin(self, item: Outgoing) -> Span | None:
+        return self._tracing.begin(f"publish {item.message.DESCRIPTOR.name}", item.traceparent, SpanKind.PRODUCER)

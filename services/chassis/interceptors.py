@@ -1,5 +1,5 @@
 """What happens to every call: who makes it and whether they may, validation, a deadline, one mapping of errors, and a
-line in the log when it fails."""
+line in the log when it fails. `calls` has what is told of it besides."""
 
 from __future__ import annotations
 
@@ -17,14 +17,18 @@ from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import Message
 
 from services.chassis.callers import Caller, KnowsCallers, identify
-from services.chassis.errors import CaminoError, Status
+from services.chassis.calls import Call, Calls
+from services.chassis.errors import CaminoError, DeadlineExceeded, Status
+from services.chassis.failures import fields_of, words_of
 from services.chassis.redaction import redacted
 from services.chassis.rpc_errors import abort, as_camino_error, cut
+from services.chassis.telemetry import Telemetry
 from services.chassis.validation import RequestValidator
 
 log = structlog.get_logger()
 
 _LONGEST_CALL_S = 60.0
+_OK = grpc.StatusCode.OK.name
 
 
 class UndeclaredMethod(Exception):
@@ -79,12 +83,18 @@ class Boundary(grpc.aio.ServerInterceptor):
     looked at; its servicer is an async generator. Without `callers` everything is allowed to everybody.
     """
 
-    def __init__(self, services: Iterable[str], callers: KnowsCallers | None) -> None:
-        methods = [_Method.of(method) for service in services for method in describe(service).methods]
-        self._methods = {method.name: method for method in methods}
+    def __init__(self, services: Iterable[str], callers: KnowsCallers | None, telemetry: Telemetry) -> None:
+        self._methods: dict[str, _Method] = {}
         self._callers = callers
+        self._calls = Calls(telemetry)
         self._validator = RequestValidator()
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
+        self.guard(services)
+
+    def guard(self, services: Iterable[str]) -> None:
+        """Stand before these services too. Raises `UndeclaredMethod`."""
+        methods = [_Method.of(method) for service in services for method in describe(service).methods]
+        self._methods.update((method.name, method) for method in methods)
 
     async def intercept_service(
         self,
@@ -94,19 +104,20 @@ class Boundary(grpc.aio.ServerInterceptor):
         method = self._methods.get(details.method)
         if method is None:
             return await continuation(details)
+        call = self._calls.begin(method.name, details.invocation_metadata)
         try:
             caller = self._admit(method, details.invocation_metadata)
         except CaminoError as error:
-            return _refusal(method, error)
+            return _refusal(method, call, error)
         handler = self._handlers.get(method.name)
         if handler is None:
             handler = self._handlers[method.name] = await continuation(details)
         if method.streams:
-            converse = partial(self._converse, method, caller, handler.stream_stream)
+            converse = partial(self._converse, method, call, caller, handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(
                 converse, handler.request_deserializer, handler.response_serializer
             )
-        answer = partial(self._answer, method, caller, handler.unary_unary)
+        answer = partial(self._answer, method, call, caller, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
 
     def _admit(self, method: _Method, metadata: Iterable[tuple[str, str | bytes]]) -> Caller | None:
@@ -122,24 +133,30 @@ class Boundary(grpc.aio.ServerInterceptor):
     async def _answer(
         self,
         method: _Method,
+        call: Call,
         caller: Caller | None,
-        call: Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]],
+        serve: Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]],
         request: Message,
         context: grpc.aio.ServicerContext,
     ) -> Message:
-        try:
-            self._check(method, caller, request)
+        with call.answering(context):
             left = context.time_remaining()
-            async with asyncio.timeout(min(left, _LONGEST_CALL_S) if left is not None else _LONGEST_CALL_S):
-                return await call(request, context)
-        except Exception as error:
-            await _fail(method, context, error, request)
+            limit = asyncio.timeout(min(left, _LONGEST_CALL_S) if left is not None else _LONGEST_CALL_S)
+            try:
+                self._check(method, caller, request)
+                async with limit:
+                    response = await serve(request, context)
+            except Exception as error:
+                await _fail(method, call, context, DeadlineExceeded() if limit.expired() else error, request)
+            call.status = _OK
+            return response
 
     async def _converse(
         self,
         method: _Method,
+        call: Call,
         caller: Caller | None,
-        call: Callable[[AsyncIterator[Message], grpc.aio.ServicerContext], AsyncIterator[Message]],
+        serve: Callable[[AsyncIterator[Message], grpc.aio.ServicerContext], AsyncIterator[Message]],
         requests: AsyncIterator[Message],
         context: grpc.aio.ServicerContext,
     ) -> AsyncIterator[Message]:
@@ -148,11 +165,13 @@ class Boundary(grpc.aio.ServerInterceptor):
                 self._check(method, caller, request)
                 yield request
 
-        try:
-            async for response in call(checked(), context):
-                yield response
-        except Exception as error:
-            await _fail(method, context, error)
+        with call.answering(context):
+            try:
+                async for response in serve(checked(), context):
+                    yield response
+            except Exception as error:
+                await _fail(method, call, context, error)
+            call.status = _OK
 
     def _check(self, method: _Method, caller: Caller | None, request: Any) -> None:
         self._validator.check(request, method.items_field)
@@ -164,28 +183,32 @@ class Boundary(grpc.aio.ServerInterceptor):
             caller.must_reach_everything()
 
 
-def _refusal(method: _Method, error: CaminoError) -> grpc.RpcMethodHandler:
-    """Ends a call with the error. The request stays bytes."""
+def _refusal(method: _Method, call: Call, error: CaminoError) -> grpc.RpcMethodHandler:
+    """Ends a call with the error."""
 
-    async def refuse(_request: object, context: grpc.aio.ServicerContext) -> NoReturn:
-        await _fail(method, context, error)
+    async def refuse(_requests: object, context: grpc.aio.ServicerContext) -> NoReturn:
+        with call.answering(context):
+            await _fail(method, call, context, error)
 
-    if method.streams:
-        return grpc.stream_stream_rpc_method_handler(refuse)
-    return grpc.unary_unary_rpc_method_handler(refuse)
+    # As a stream, also where the method is none: for that gRPC would take in the whole request first, up to 16 MiB, of
+    # whoever has no right to send one.
+    return grpc.stream_stream_rpc_method_handler(refuse)
 
 
 async def _fail(
-    method: _Method, context: grpc.aio.ServicerContext, error: Exception, request: Message | None = None
+    method: _Method, call: Call, context: grpc.aio.ServicerContext, error: Exception, request: Message | None = None
 ) -> NoReturn:
     known = as_camino_error(error)
+    call.status = known.status.value
     internal = known.status is Status.INTERNAL
     log.log(
-        40 if internal else 20,
+        # Strangers must not be able to fill the log; the metrics count them.
+        40 if internal else 10 if known.status is Status.UNAUTHENTICATED else 20,
         "call failed",
         method=method.name,
         reason=known.reason,
-        error=cut(known.message),
+        error=cut(words_of(known)),
+        fields=fields_of(known),
         request=redacted(request) if internal and request is not None else None,
         exc_info=error if internal else None,
     )

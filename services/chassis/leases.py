@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from services.chassis.clock import SECOND, Clock, Instant, wait_for_any
 from services.chassis.documents import Collection, Document, Owner, Schema, change
+from services.chassis.measures import LEASES_HELD
+from services.chassis.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -27,8 +30,16 @@ class Leases:
     name = "leases"
 
     def __init__(
-        self, collection: Collection, count: int, holder: str, clock: Clock, *, ttl: Instant = 12 * SECOND
+        self,
+        collection: Collection,
+        count: int,
+        holder: str,
+        clock: Clock,
+        metrics: Metrics | None = None,
+        *,
+        ttl: Instant = 12 * SECOND,
     ) -> None:
+        (metrics or Metrics()).read(LEASES_HELD, self._count)
         self._collection = collection
         self._names = [f"partition/{number:03d}" for number in range(count)]
         self._holder = holder
@@ -42,6 +53,9 @@ class Leases:
         """The partitions that are ours at this moment."""
         now = self._clock.now()
         return frozenset(number for number, until in self._held.items() if until > now)
+
+    async def _count(self) -> Mapping[tuple[str, ...], float]:
+        return {(): len(self.held())}
 
     def stop(self) -> None:
         self._stopped.set()

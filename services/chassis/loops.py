@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Protocol
 
 import structlog
+from prometheus_client import Counter
 
-from services.chassis.errors import CaminoError
+from services.chassis.errors import CaminoError, Unavailable
+from services.chassis.failures import words_of
+from services.chassis.measures import LOOP_FAILURES
+from services.chassis.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -41,20 +46,33 @@ class Backoff:
         self._pause = min(self._pause * 2, _LONGEST_PAUSE_S)
 
 
-async def keep_running(loop: Loop) -> None:
+async def reached(what: str, attempt: Callable[[], Awaitable[None]]) -> None:
+    """Make an attempt, and again after a pause for as long as it raises `Unavailable`."""
+    backoff = Backoff()
+    while True:
+        try:
+            await attempt()
+            return
+        except Unavailable as error:
+            log.warning(f"waiting for the {what}", error=str(error))
+            await backoff.pause()
+
+
+async def keep_running(loop: Loop, failures: Counter) -> None:
     """Run a loop, and again after a pause whenever it fails: a dead store or broker is waited out, and no bug stops the
     service for good."""
+    structlog.contextvars.bind_contextvars(loop=loop.name)
     backoff = Backoff()
     while True:
         try:
             await loop.run()
             return
         except Exception as error:
+            failures.inc()
             known = isinstance(error, CaminoError) and error.status.transient
             log.warning(
                 "loop failed",
-                loop=loop.name,
-                error=str(error),
+                error=words_of(error),
                 error_type=type(error).__name__,
                 exc_info=None if known else error,
             )
@@ -64,9 +82,12 @@ async def keep_running(loop: Loop) -> None:
 class Running:
     """Loops under way; left in order, so that what feeds others ends first."""
 
-    def __init__(self, loops: list[Loop]) -> None:
+    def __init__(self, loops: list[Loop], metrics: Metrics | None = None) -> None:
+        failures = (metrics or Metrics()).counter(LOOP_FAILURES)
         self._loops = loops
-        self._tasks = [asyncio.create_task(keep_running(loop), name=loop.name) for loop in loops]
+        self._tasks = [
+            asyncio.create_task(keep_running(loop, failures.labels(loop.name)), name=loop.name) for loop in loops
+        ]
 
     async def stop(self, grace_s: float) -> None:
         """Ask each loop in turn to end, and cancel those that have not within the grace they share."""

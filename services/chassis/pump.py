@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import Generic, TypeVar
 
 import structlog
 
 from services.chassis.errors import CaminoError
+from services.chassis.failures import words_of
 from services.chassis.loops import Backoff
+from services.chassis.measures import OUTBOX_AGE
+from services.chassis.metrics import Metrics
 
 log = structlog.get_logger()
 
@@ -31,6 +35,7 @@ class Pump(Generic[Item]):
         *,
         max_batch: int = 500,
         capacity: int = 20_000,
+        metrics: Metrics | None = None,
     ) -> None:
         self.name = name
         self._deliver = deliver
@@ -39,11 +44,20 @@ class Pump(Generic[Item]):
         self._waiting: deque[Item] = deque()
         self._filled = asyncio.Event()
         self._stopped = False
+        self._taken = 0
+        self._delivered = 0
+        self._ages: deque[tuple[int, float]] = deque()
+        """How many items were taken by when, of those not yet delivered."""
+        (metrics or Metrics()).read(OUTBOX_AGE, self._age)
 
     def offer(self, items: Iterable[Item]) -> None:
         """Take items to deliver soon, as far as there is room."""
-        if len(self._waiting) < self._capacity:
+        waiting = len(self._waiting)
+        if waiting < self._capacity:
             self._waiting.extend(items)
+            if taken := len(self._waiting) - waiting:
+                self._taken += taken
+                self._ages.append((self._taken, time.monotonic()))
             self._filled.set()
 
     def stop(self) -> None:
@@ -63,10 +77,19 @@ class Pump(Generic[Item]):
             while True:
                 try:
                     await self._deliver(batch)
+                    self._forget(len(batch))
                     backoff.reset()
                     break
                 except CaminoError as error:
                     if not error.status.transient or self._stopped:
                         raise
-                    log.warning("delivery delayed", loop=self.name, items=len(batch), error=str(error))
+                    log.warning("delivery delayed", items=len(batch), error=words_of(error))
                     await backoff.pause()
+
+    def _forget(self, delivered: int) -> None:
+        self._delivered += delivered
+        while self._ages and self._ages[0][0] <= self._delivered:
+            self._ages.popleft()
+
+    async def _age(self) -> Mapping[tuple[str, ...], float]:
+        return {(): time.monotonic() - self._ages[0][1] if self._ages else 0.0}

@@ -10,7 +10,7 @@ from google.protobuf import any_pb2
 from google.protobuf.message import Message
 from google.rpc import error_details_pb2, status_pb2
 
-from services.chassis.errors import CaminoError, Status, Violation
+from services.chassis.errors import CaminoError, Unavailable, Violation
 
 DOMAIN = "camino"
 
@@ -20,16 +20,12 @@ _VIOLATIONS_BYTES = 2048
 
 
 def as_camino_error(error: Exception) -> CaminoError:
-    """The error itself if it's one that callers are told of; a deadline; or INTERNAL, without the words of a bug."""
+    """The error itself if it's one that callers are told of; what didn't answer us in time; or INTERNAL, without the
+    words of a bug."""
     if isinstance(error, CaminoError):
         return error
     if isinstance(error, TimeoutError):
-        late = CaminoError(
-            "the deadline passed before it was done; what was asked may or may not have happened",
-            reason="DEADLINE_EXCEEDED",
-        )
-        late.status = Status.DEADLINE_EXCEEDED
-        return late
+        return Unavailable("something that's needed didn't answer in time; retry later")
     return CaminoError(f"a fault of ours ({type(error).__name__}); the log has it")
 
 
@@ -79,6 +75,9 @@ async def abort(context: grpc.aio.ServicerContext, error: CaminoError) -> NoRetu
     await context.abort(
         grpc.StatusCode[error.status.value],
         cut(error.message),
-        trailing_metadata=(("grpc-status-details-bin", status.SerializeToString()),),
+        trailing_metadata=(
+            *(context.trailing_metadata() or ()),
+            ("grpc-status-details-bin", status.SerializeToString()),
+        ),
     )
     raise AssertionError("abort does not return")

@@ -18,6 +18,7 @@ from services.chassis.clients import open_channel
 from services.chassis.clock import SECOND, Instant
 from services.chassis.loops import Running
 from services.chassis.server import Server
+from services.chassis.telemetry import Telemetry
 
 Result = TypeVar("Result")
 
@@ -50,10 +51,12 @@ class FakeClock:
 
 
 @asynccontextmanager
-async def serving(app: App, callers: KnowsCallers | None = None) -> AsyncIterator[grpc.aio.Channel]:
+async def serving(
+    app: App, callers: KnowsCallers | None = None, telemetry: Telemetry | None = None
+) -> AsyncIterator[grpc.aio.Channel]:
     """Serve an app, to these callers or to everybody, on a free loopback port with its loops running, and give a
     channel to it."""
-    server = Server(app.mounted, callers)
+    server = Server(app.mounted, callers, telemetry=telemetry)
     port = await server.start("127.0.0.1:0")
     await server.set_serving(True)
     running = Running(app.loops)

@@ -21,11 +21,13 @@ from services.chassis.consumer import BatchConsumer
 from services.chassis.documents import Collection, Document
 from services.chassis.due import Due
 from services.chassis.pump import Pump
+from services.chassis.telemetry import Telemetry
+from services.chassis.tls import calling
 from services.orchestrator import campaign_service, decision_service, journey_service
 from services.orchestrator.campaigns.launch import Launcher
 from services.orchestrator.campaigns.sending import Sending
 from services.orchestrator.clients import Profiles, Segments, Templates
-from services.orchestrator.obligations import Obligations
+from services.orchestrator.obligations import Obligations, Owed
 from services.orchestrator.publishing import Checks
 from services.orchestrator.registry import Registry
 from services.orchestrator.runner import Runner
@@ -42,7 +44,9 @@ class OrchestratorConfig(ServiceConfig):
     profile_target: str = Field(default="127.0.0.1:50051", min_length=1)
     """The profile service, as gRPC names it: `host:port` or `dns:///name:port`."""
     segment_target: str = Field(default="127.0.0.1:50052", min_length=1)
+    """The segment service, likewise."""
     channels_target: str = Field(default="127.0.0.1:50054", min_length=1)
+    """The channels service, likewise."""
 
 
 def _consumers(config: OrchestratorConfig) -> tuple[ConsumerSpec, ConsumerSpec]:
@@ -58,12 +62,15 @@ def footing(config: OrchestratorConfig) -> Footing:
 
 
 @asynccontextmanager
-async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
+async def build(config: OrchestratorConfig, clock: Clock, *, telemetry: Telemetry | None = None) -> AsyncIterator[App]:
     async with AsyncExitStack() as stack:
-        resources = await stack.enter_async_context(stand_on(footing(config), config, clock))
+        resources = await stack.enter_async_context(stand_on(footing(config), config, clock, telemetry))
+        telemetry = resources.telemetry
 
         async def channel(target: str) -> grpc.aio.Channel:
-            return await stack.enter_async_context(open_channel(target, token_file=config.token_file))
+            return await stack.enter_async_context(
+                open_channel(target, token_file=config.token_file, tls=calling(config))
+            )
 
         profiles = Profiles(await channel(config.profile_target))
         segments = Segments(await channel(config.segment_target))
@@ -73,7 +80,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
         registry = Registry(store, clock)
         await registry.refresh()
         obligations = Obligations(resources.publisher, clock, config.partitions)
-        requests: Pump[orchestrator_events_pb2.SendRequested] = Pump("requests", obligations.publish)
+        requests: Pump[Owed] = Pump("requests", obligations.publish, metrics=telemetry.metrics)
 
         def when(
             name: str,
@@ -95,6 +102,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
                 act=act,
                 limit=limit,
                 eager=eager,
+                telemetry=telemetry,
             )
 
         # What wakes documents is told of new instants by what writes them, and the other way round: so the hints come
@@ -109,6 +117,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
             config.partitions,
             owed=requests.offer,
             hint=lambda partition, at: hints["runs"].hint(partition, at),
+            metrics=telemetry.metrics,
         )
         sending = Sending(
             store,
@@ -116,6 +125,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
             clock,
             owed=requests.offer,
             hint=lambda partition, at: hints["shards"].hint(partition, at),
+            telemetry=telemetry,
         )
         launcher = Launcher(
             store,
@@ -154,6 +164,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
                     runner.triggered,
                     resources.dead_letters,
                     held=resources.leases.held,
+                    telemetry=telemetry,
                 ),
                 *hints.values(),
                 when("run-resends", store.runs, "resend_at", repeat_runs, eager=LAST_RESEND),
@@ -168,6 +179,7 @@ async def build(config: OrchestratorConfig, clock: Clock) -> AsyncIterator[App]:
                     Settling(store).settled,
                     resources.dead_letters,
                     held=resources.leases.held,
+                    telemetry=telemetry,
                 ),
                 registry,
                 resources.leases,

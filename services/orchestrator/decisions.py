@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 from camino.orchestrator.v1 import decision_pb2
 
 from services.chassis.documents import Collection, Document
+from services.chassis.metrics import Metrics
 from services.orchestrator import convert
-from services.orchestrator.domain.decision import Decision, SendSpec
+from services.orchestrator.domain.decision import Decision, SendSpec, Verdict
+from services.orchestrator.measures import DECISIONS
 
 
 def record(
@@ -58,6 +62,26 @@ def wire(document: Document) -> decision_pb2.Decision:
         ],
         decide_time=convert.timestamp(body["at"]),
     )
+
+
+class Tally:
+    """Counts decisions that took effect, for what asked for the message: `journey` or `campaign`."""
+
+    def __init__(self, metrics: Metrics, trigger: str) -> None:
+        self._decisions = metrics.counter(DECISIONS)
+        self._trigger = trigger
+
+    def add(self, records: Iterable[Document]) -> None:
+        for (verdict, rule), number in Counter(map(_decided_by, records)).items():
+            self._decisions.labels(Verdict(verdict).name.lower(), rule, self._trigger).inc(number)
+
+
+def _decided_by(record: Document) -> tuple[int, str]:
+    """The verdict, and the first rule that it comes from."""
+    verdict = record.body["verdict"]
+    if verdict == Verdict.SEND:
+        return verdict, ""
+    return verdict, next(name for name, said, _ in record.body["rules"] if said == verdict)
 
 
 async def keep(collection: Collection, records: list[Document]) -> None:

@@ -9,6 +9,7 @@ an obligation goes when its message is terminal.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from camino.channels.v1 import channels_events_pb2, message_pb2
@@ -77,6 +78,14 @@ def request(
     return wire
 
 
+@dataclass(frozen=True, slots=True)
+class Owed:
+    """A request that is to be published, and where what asked for it is in its trace, if that is traced."""
+
+    wire: orchestrator_events_pb2.SendRequested
+    traceparent: str
+
+
 class Obligations:
     """Publishes what is owed, repeats it while no end is known, and settles it."""
 
@@ -85,27 +94,28 @@ class Obligations:
         self._clock = clock
         self._partitions = partitions
 
-    async def publish(self, requests: Iterable[orchestrator_events_pb2.SendRequested]) -> None:
+    async def publish(self, requests: Iterable[Owed]) -> None:
         await self._publisher.publish(
             [
                 Outgoing(
                     subject_of(
                         SendRequested,
-                        wire.workspace_id,
-                        partition_of(wire.source_key, self._partitions),
-                        wire.source_key,
+                        owed.wire.workspace_id,
+                        partition_of(owed.wire.source_key, self._partitions),
+                        owed.wire.source_key,
                     ),
-                    wire,
-                    wire.send_id,
+                    owed.wire,
+                    owed.wire.send_id,
+                    owed.traceparent,
                 )
-                for wire in requests
+                for owed in requests
             ]
         )
 
     async def repeat(self, collection: Collection, due: list[Document]) -> None:
         """Request again what these documents owe, or don't know the end of, and put off the next time."""
         await self.publish(
-            SendRequested.FromString(wire)
+            Owed(SendRequested.FromString(wire), document.body.get("traceparent", ""))
             for document in due
             for wire in (*document.body["owed"].values(), *document.body["unknown"].values())
         )

@@ -13,6 +13,8 @@ from services.chassis.clock import MILLISECOND, MINUTE, Clock
 from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Document
 from services.chassis.ids import derive_id, partition_of
+from services.chassis.metrics import Metrics
+from services.chassis.tracing import traceparent_of
 from services.chassis.wire import instant, value_of
 from services.orchestrator import convert, decisions, obligations
 from services.orchestrator.clients import Profiles, Segments
@@ -38,6 +40,8 @@ class Walk:
     document: Document | None
     person: Person | None
     paused: bool
+    traceparent: str
+    """Where it is in the trace of the event that began it; empty when that isn't traced."""
     transition: Transition | None = None
 
     @property
@@ -63,8 +67,9 @@ class Runner:
         clock: Clock,
         partitions: int,
         *,
-        owed: Callable[[Iterable[orchestrator_events_pb2.SendRequested]], None],
+        owed: Callable[[Iterable[obligations.Owed]], None],
         hint: Callable[[int, int], None],
+        metrics: Metrics | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -74,6 +79,7 @@ class Runner:
         self._partitions = partitions
         self._owed = owed
         self._hint = hint
+        self._tally = decisions.Tally(metrics or Metrics(), "journey")
 
     async def triggered(self, changes: list[profile_events_pb2.ProfileChanged]) -> Mapping[int, Retry | Dead]:
         """Begin the runs that these events trigger. An event that comes again finds its runs there, and begins none."""
@@ -98,7 +104,7 @@ class Runner:
                 run_id = derive_id("run", wire.workspace_id, journey.journey_id, once)
                 event = Event(wire.event_id, wire.type, properties)
                 run = Run(run_id, wire.profile_id, event, journey.first, now)
-                walk = Walk(wire.workspace_id, journey, run, None, person, published.paused)
+                walk = Walk(wire.workspace_id, journey, run, None, person, published.paused, traceparent_of(change))
                 walks.setdefault(walk.key, walk)
         # Those that have begun are left out here, not only by the write: nothing may be recorded of what they won't do.
         begun = await self._store.runs.get(walks)
@@ -124,7 +130,7 @@ class Runner:
                 continue
             paused = self._registry.paused(document.body["journey"])
             person = people.get((workspace_id, run.profile_id))
-            walks.append(Walk(workspace_id, journey, run, document, person, paused))
+            walks.append(Walk(workspace_id, journey, run, document, person, paused, traceparent_of(document)))
         await self._store.runs.put(stranded)
         await self._walk(walks, now)
 
@@ -156,7 +162,13 @@ class Runner:
         # Lost ones were begun, or moved on, by someone else, who does what follows.
         lost = {*outcome.conflicted, *outcome.duplicate}
         await decisions.forget(self._store.decisions, [one for key in lost for one in records[key]])
-        self._owed([wire for key, wires in requests.items() if key not in lost for wire in wires])
+        self._tally.add(one for key, found in records.items() if key not in lost for one in found)
+        self._owed(
+            obligations.Owed(wire, walk.traceparent)
+            for walk in walks
+            if walk.key not in lost
+            for wire in requests.get(walk.key, ())
+        )
         for document in writes:
             if document.id not in lost and document.body["wake_at"]:
                 self._hint(document.body["partition"], document.body["wake_at"])
@@ -206,6 +218,7 @@ class Runner:
                 "unknown": {},
                 "resends": 0,
                 "resend_at": None,
+                **({"traceparent": walk.traceparent} if walk.traceparent else {}),
             }
         )
         return {**before, **convert.run_body(walk.transition.run)}

@@ -15,6 +15,7 @@ from services.chassis.config import ServiceConfig
 from services.chassis.documents import Collection, Document
 from services.chassis.due import Due
 from services.chassis.pump import Pump
+from services.chassis.telemetry import Telemetry
 from services.profile import service
 from services.profile.ingest import Ingest
 from services.profile.outbox import Outbox
@@ -31,11 +32,12 @@ def footing(config: ProfileConfig) -> Footing:
 
 
 @asynccontextmanager
-async def build(config: ProfileConfig, clock: Clock) -> AsyncIterator[App]:
-    async with stand_on(footing(config), config, clock) as resources:
+async def build(config: ProfileConfig, clock: Clock, *, telemetry: Telemetry | None = None) -> AsyncIterator[App]:
+    async with stand_on(footing(config), config, clock, telemetry) as resources:
+        telemetry = resources.telemetry
         store = Store.of(resources.database)
         outbox = Outbox(store, resources.publisher)
-        pump: Pump[Document] = Pump("outbox", outbox.deliver)
+        pump: Pump[Document] = Pump("outbox", outbox.deliver, metrics=telemetry.metrics)
 
         def sweep(name: str, collection: Collection) -> Due:
             return Due(
@@ -47,12 +49,13 @@ async def build(config: ProfileConfig, clock: Clock) -> AsyncIterator[App]:
                 clock=clock,
                 act=outbox.deliver,
                 eager=SWEEP_AFTER,
+                telemetry=telemetry,
             )
 
         ingest = Ingest(store, clock, config.partitions, pump.offer)
         yield App(
             mounted=[
-                service.mounted(service.ProfileServicer(store, ingest)),
+                service.mounted(service.ProfileServicer(store, ingest, telemetry.tracing)),
                 *ops.mounted(resources),
             ],
             loops=[

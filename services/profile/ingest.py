@@ -10,6 +10,7 @@ from services.chassis.clock import Clock
 from services.chassis.documents import Document, change
 from services.chassis.errors import CaminoError, Contention, InvalidArgument, NotFound, Violation
 from services.chassis.ids import new_id, partition_of
+from services.chassis.tracing import traceparent_of
 from services.chassis.wire import instant
 from services.profile import convert, normalise
 from services.profile.domain import MAX_EVENT_BYTES, Facts, Identity, Profile, absorb, check_instant, join, owner_of
@@ -55,13 +56,15 @@ class Ingest:
         for _ in range(_ROUNDS):
             if not pending:
                 break
-            done = await self._absorb(workspace_id, pending, now)
+            done = await self._absorb(workspace_id, items, pending, now)
             results.update(done)
             pending = {index: fact for index, fact in pending.items() if index not in done}
         lost = Contention("others kept changing the same profile; send it again")
         return [results.get(index) or convert.refused(lost) for index in range(len(items))]
 
-    async def _absorb(self, workspace_id: str, pending: Mapping[int, Facts], now: int) -> dict[int, ItemResult]:
+    async def _absorb(
+        self, workspace_id: str, items: Sequence[object], pending: Mapping[int, Facts], now: int
+    ) -> dict[int, ItemResult]:
         """One round: what could be settled of the pending items. What others changed meanwhile is left for the next
         round."""
         done: dict[int, ItemResult] = {}
@@ -103,12 +106,14 @@ class Ingest:
         claims = {i: id_ for index, id_ in assigned.items() for i in pending[index].identities if i not in owners}
         lost_profiles = await self._claim(workspace_id, claims)
         writes: list[Document] = []
-        for profile_id in set(assigned.values()) - lost_profiles:
+        last = {profile_id: index for index, profile_id in assigned.items() if profile_id not in lost_profiles}
+        for profile_id, index in last.items():
             key = f"{workspace_id}/{profile_id}"
             found = stored.get(key)
             profile = profiles[profile_id]
             if found is None or profile.revision != found.body["revision"]:
-                writes.append(Document(key, self._profile_body(workspace_id, profile, now), found.rev if found else 0))
+                body = self._profile_body(workspace_id, profile, now, items[index])
+                writes.append(Document(key, body, found.rev if found else 0))
         outcome = await self._store.profiles.put(writes)
         failed = {*outcome.conflicted, *outcome.duplicate}
         self._written(document for document in writes if document.id not in failed)
@@ -163,7 +168,7 @@ class Ingest:
             await self._make_owners(workspace_id, set(identities.values()), owners)
             profile_ids.update((index, owners[identity]) for index, identity in identities.items())
             profiles = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in profile_ids.values()})
-            await self._make_profiles(workspace_id, identities, owners, profiles, now)
+            await self._make_profiles(workspace_id, items, identities, owners, profiles, now)
             joined = convert.joined(profiles)
             if not joined.keys() & owners.values():
                 break
@@ -182,6 +187,7 @@ class Ingest:
             body = convert.event_body(items[index], properties[index], profile_key, occurred[index], now)
             body["partition"] = partition_of(profile_id, self._partitions)
             body["publish_at"] = now + SWEEP_AFTER
+            body.update(_place(items[index]))
             writes[key] = Document(key, body)
             rows[index] = key
         duplicates = set((await self._store.events.put(list(writes.values()))).duplicate)
@@ -255,31 +261,43 @@ class Ingest:
     async def _make_profiles(
         self,
         workspace_id: str,
+        items: Sequence[object],
         identities: Mapping[int, Identity],
         owners: Mapping[Identity, str],
         profiles: dict[str, Document],
         now: int,
     ) -> None:
         """Make the profiles that identities point at and that aren't there yet."""
-        missing: dict[str, Profile] = {}
-        for identity in set(identities.values()):
+        missing: dict[str, tuple[Profile, object]] = {}
+        for identity, index in {identity: index for index, identity in identities.items()}.items():
             key = f"{workspace_id}/{owners[identity]}"
             if key not in profiles:
-                before = missing.get(key) or Profile(owners[identity], now, now)
-                missing[key] = absorb(before, Facts((identity,)), now)
+                before, _ = missing.get(key) or (Profile(owners[identity], now, now), None)
+                missing[key] = absorb(before, Facts((identity,)), now), items[index]
         if not missing:
             return
-        writes = [Document(key, self._profile_body(workspace_id, profile, now)) for key, profile in missing.items()]
+        writes = [
+            Document(key, self._profile_body(workspace_id, profile, now, item))
+            for key, (profile, item) in missing.items()
+        ]
         duplicates = set((await self._store.profiles.put(writes)).duplicate)
         made = {document.id: document for document in writes if document.id not in duplicates}
         self._written(made.values())
         profiles.update(made)
         profiles.update(await self._store.profiles.get(duplicates))
 
-    def _profile_body(self, workspace_id: str, profile: Profile, now: int) -> dict[str, object]:
+    def _profile_body(self, workspace_id: str, profile: Profile, now: int, item: object) -> dict[str, object]:
+        """What is stored of a profile that an item has made or changed."""
         return {
             **convert.profile_body(profile),
             "workspace": workspace_id,
             "partition": partition_of(profile.profile_id, self._partitions),
             "publish_at": now + SWEEP_AFTER,
+            **_place(item),
         }
+
+
+def _place(item: object) -> dict[str, str]:
+    """Where an item is in its trace, for what is owed because of it; nothing if it isn't traced."""
+    place = traceparent_of(item)
+    return {"traceparent": place} if place else {}

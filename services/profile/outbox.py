@@ -12,6 +12,9 @@ from services.chassis.ids import derive_id
 from services.profile import convert
 from services.profile.store import Store
 
+_OWING = ("publish_at", "traceparent")
+"""The fields of what is still to be published."""
+
 
 class Outbox:
     """Delivers documents that have `publish_at`: each is published until the broker has it, and only then is the field
@@ -50,11 +53,11 @@ def _outgoing(profile: Document, cause: Document) -> Outgoing:
         # With the profile's id, which never comes again: the event's may, in a workspace that was deleted.
         message_id = derive_id("event", cause.id, profile.id)
     subject = subject_of(profile_events_pb2.ProfileChanged, workspace_id, profile.body["partition"], profile_id)
-    return Outgoing(subject, message, message_id)
+    return Outgoing(subject, message, message_id, cause.body.get("traceparent", ""))
 
 
 async def _published(collection: Collection, documents: Sequence[Document]) -> None:
     """Take documents out of the outbox. One that changed meanwhile stays: it's owed again, with what changed."""
     for document in documents:
-        document.body = {name: value for name, value in document.body.items() if name != "publish_at"}
+        document.body = {name: value for name, value in document.body.items() if name not in _OWING}
     await collection.put(documents)

@@ -17,6 +17,7 @@ from services.chassis.consumer import BatchConsumer
 from services.chassis.documents import Document
 from services.chassis.due import Due
 from services.chassis.pump import Pump
+from services.chassis.telemetry import Telemetry
 from services.segment import service
 from services.segment.intake import Intake
 from services.segment.outbox import Outbox
@@ -42,14 +43,15 @@ def footing(config: SegmentConfig) -> Footing:
 
 
 @asynccontextmanager
-async def build(config: SegmentConfig, clock: Clock) -> AsyncIterator[App]:
-    async with stand_on(footing(config), config, clock) as resources:
+async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | None = None) -> AsyncIterator[App]:
+    async with stand_on(footing(config), config, clock, telemetry) as resources:
+        telemetry = resources.telemetry
         store = Store.of(resources.database)
         held = resources.leases.held
         registry = Registry(store, clock)
         profiles = Profiles(store, registry, clock, config.partitions)
         outbox = Outbox(store, resources.publisher)
-        pump: Pump[Document] = Pump("transitions", outbox.deliver)
+        pump: Pump[Document] = Pump("transitions", outbox.deliver, metrics=telemetry.metrics)
         sweep = Due(
             "transition-sweep",
             store.facts,
@@ -59,6 +61,7 @@ async def build(config: SegmentConfig, clock: Clock) -> AsyncIterator[App]:
             clock=clock,
             act=outbox.deliver,
             eager=SWEEP_AFTER,
+            telemetry=telemetry,
         )
         timers = Due(
             "membership-timers",
@@ -68,9 +71,10 @@ async def build(config: SegmentConfig, clock: Clock) -> AsyncIterator[App]:
             held=held,
             clock=clock,
             act=Timers(profiles, pump.offer).fire,
+            telemetry=telemetry,
         )
         profiles.hint = timers.hint
-        recompute = Recompute(store, registry, profiles, outbox, clock, config.partitions, held)
+        recompute = Recompute(store, registry, profiles, outbox, clock, config.partitions, held, telemetry)
         consumer = BatchConsumer(
             resources.broker,
             changes(config),
@@ -78,6 +82,7 @@ async def build(config: SegmentConfig, clock: Clock) -> AsyncIterator[App]:
             Intake(profiles, pump.offer).handle,
             resources.dead_letters,
             held=held,
+            telemetry=telemetry,
         )
         servicer = service.SegmentServicer(store, registry, clock, config.partitions, recompute.hint)
         yield App(

@@ -105,13 +105,18 @@ def transitions_of(body: Body) -> list[Transition]:
     ]
 
 
+_OWING = ("outbox", "outbox_at", "traceparent")
+"""The fields of a profile with transitions that are still to be published."""
+
+
 def without_relayed(body: Body, sequence: int) -> Body | None:
     """A stored profile without its transitions up to a sequence; None when it holds none of those."""
     left = [row for row in body.get("outbox", ()) if row[0] > sequence]
     if len(left) == len(body.get("outbox", ())):
         return None
-    kept = {name: value for name, value in body.items() if name not in ("outbox", "outbox_at")}
-    return {**kept, "outbox": left, "outbox_at": body["outbox_at"]} if left else kept
+    kept = {name: value for name, value in body.items() if name not in _OWING}
+    owing = {name: body[name] for name in _OWING if name in body}
+    return {**kept, **owing, "outbox": left} if left else kept
 
 
 def membership_changed(

@@ -9,6 +9,7 @@ from camino.profile.v1.profile_events_pb2 import ProfileChanged
 from services.chassis.clock import Instant
 from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Document
+from services.chassis.tracing import traceparent_of
 from services.segment import convert
 from services.segment.profiles import Profiles
 from services.segment.rules import Rules
@@ -25,9 +26,13 @@ class Intake:
 
     async def handle(self, messages: list[ProfileChanged]) -> Mapping[int, Retry | Dead]:
         changes: dict[str, list[ProfileChanged]] = {}
+        places: dict[str, str] = {}
         for message in messages:
             profile = message.profile
-            changes.setdefault(convert.key_of(profile.workspace_id, profile.profile_id), []).append(message)
+            key = convert.key_of(profile.workspace_id, profile.profile_id)
+            changes.setdefault(key, []).append(message)
+            if place := traceparent_of(message):
+                places[key] = place
 
         def happen(key: str, state: ProfileState, rules: Rules, now: Instant) -> None:
             for message in changes[key]:
@@ -37,5 +42,5 @@ class Intake:
                 if message.HasField("event"):
                     state.observe_event(convert.event_of(message.event), rules, now)
 
-        self._relay(await self._profiles.record(changes, happen))
+        self._relay(await self._profiles.record(changes, happen, places=places))
         return {}

@@ -40,7 +40,8 @@ class Outbox:
                 membership = convert.membership_key(workspace_id, transition.segment_id, profile_id)
                 projected[membership] = workspace_id, transition
                 message = convert.membership_changed(workspace_id, profile_id, transition)
-                batch.append(Outgoing(subject, message, f"{key}/{transition.sequence}"))
+                message_id = f"{key}/{transition.sequence}"
+                batch.append(Outgoing(subject, message, message_id, document.body.get("traceparent", "")))
 
         def project(membership: str, old: Document | None) -> dict[str, Any] | None:
             workspace_id, transition = projected[membership]

@@ -19,6 +19,7 @@ Happen = Callable[[str, ProfileState, Rules, Instant], None]
 """What happens to the state of a profile, by its key, once it's caught up with time and rules."""
 
 _REFRESHES = 5
+_NOWHERE: Mapping[str, str] = {}
 
 
 class Profiles:
@@ -40,11 +41,13 @@ class Profiles:
         happen: Happen | None = None,
         *,
         known: Mapping[str, Document] | None = None,
+        places: Mapping[str, str] = _NOWHERE,
     ) -> list[Document]:
         """Let time pass for profiles, evaluate what is newly published, and let something happen to them.
 
         A profile that isn't stored yet is made when something happens to it. Returns those with transitions that are
-        now to be published. When it returns, all is durable.
+        now to be published. When it returns, all is durable. `places` are where in its trace that is which happens to a
+        profile, if it's traced.
         """
         left = list(keys)
         owing: list[Document] = []
@@ -53,7 +56,7 @@ class Profiles:
         for _ in range(_REFRESHES):
             news: set[str] = set()
             ahead: dict[str, int] = {}
-            decide = self._deciding(happen, news, ahead, deleted)
+            decide = self._deciding(happen, news, ahead, deleted, places)
             written = await change(self._store.facts, left, decide, known=known)
             for document in written.values():
                 if wake_at := document.body.get("wake_at"):
@@ -77,7 +80,12 @@ class Profiles:
                 deleted[workspace_id] = edition
 
     def _deciding(
-        self, happen: Happen | None, news: set[str], ahead: dict[str, int], deleted: Mapping[str, int]
+        self,
+        happen: Happen | None,
+        news: set[str],
+        ahead: dict[str, int],
+        deleted: Mapping[str, int],
+        places: Mapping[str, str],
     ) -> Callable[[str, Document | None], Any]:
         """Also tells which profiles have `news`, and which are `ahead` of us, with their edition: they're left."""
 
@@ -111,6 +119,9 @@ class Profiles:
                 news.add(key)
             if state.outbox:
                 body["outbox_at"] = outbox_at or clock + SWEEP_AFTER
+                # The newest cause's, for all that is owed: one document has one place.
+                if place := places.get(key) or (document.body.get("traceparent") if document else None):
+                    body["traceparent"] = place
             return body
 
         return decide

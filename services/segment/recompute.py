@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from services.chassis.clock import SECOND, Clock, Instant
 from services.chassis.documents import Document, change
 from services.chassis.due import Due
+from services.chassis.telemetry import Telemetry
 from services.segment import convert
+from services.segment.measures import COMPUTING
 from services.segment.outbox import Outbox
 from services.segment.profiles import Profiles
 from services.segment.registry import Registry
@@ -35,6 +37,7 @@ class Recompute:
         clock: Clock,
         partitions: int,
         held: Callable[[], Iterable[int]],
+        telemetry: Telemetry | None = None,
         *,
         page: int = 500,
     ) -> None:
@@ -44,6 +47,7 @@ class Recompute:
         self._outbox = outbox
         self._clock = clock
         self._partitions = partitions
+        self._held = held
         self._page = page
         self._stopped = False
         self._due = Due(
@@ -55,11 +59,17 @@ class Recompute:
             clock=clock,
             act=self.act,
             limit=10,
+            telemetry=telemetry,
         )
+        if telemetry is not None:
+            telemetry.metrics.read(COMPUTING, self._computing)
 
     def hint(self, partition: int, at: Instant) -> None:
         """Say that a catalogue of this partition is due at `at`."""
         self._due.hint(partition, at)
+
+    async def _computing(self) -> Mapping[tuple[str, ...], float]:
+        return {(): sum([await self._store.catalogues.count("compute", partition) for partition in self._held()])}
 
     def stop(self) -> None:
         """End after the page in hand; what is left stays due."""

@@ -9,6 +9,8 @@ from camino.orchestrator.v1 import campaign_pb2, orchestrator_events_pb2
 from services.chassis.clock import SECOND, Clock
 from services.chassis.documents import Document
 from services.chassis.ids import derive_id
+from services.chassis.telemetry import Telemetry
+from services.chassis.tracing import traceparent
 from services.orchestrator import convert, decisions, obligations
 from services.orchestrator.campaigns import shard
 from services.orchestrator.clients import Profiles
@@ -29,14 +31,18 @@ class Sending:
         profiles: Profiles,
         clock: Clock,
         *,
-        owed: Callable[[Iterable[orchestrator_events_pb2.SendRequested]], None],
+        owed: Callable[[Iterable[obligations.Owed]], None],
         hint: Callable[[int, int], None],
+        telemetry: Telemetry | None = None,
     ) -> None:
+        telemetry = telemetry or Telemetry()
         self._store = store
         self._profiles = profiles
         self._clock = clock
         self._owed = owed
         self._hint = hint
+        self._tally = decisions.Tally(telemetry.metrics, "campaign")
+        self._tracing = telemetry.tracing
 
     async def woken(self, due: list[Document]) -> None:
         campaigns = await self._store.campaigns.get({document.body["campaign"] for document in due})
@@ -44,7 +50,8 @@ class Sending:
         for document in due:
             campaign, audience = campaigns.get(document.body["campaign"]), audiences.get(document.id)
             if campaign and audience:
-                await self._slice(document, campaign, audience.body["recipients"])
+                with self._tracing.root("decide slice"):
+                    await self._slice(document, campaign, audience.body["recipients"])
             else:
                 # Its workspace is being deleted: it has nothing left to do.
                 await self._write(document, {**document.body, "wake_at": None}, [], [])
@@ -79,6 +86,8 @@ class Sending:
         body["wake_at"] = min(waits, default=None)
         if requests:
             obligations.owe(body, requests, now)
+            if place := traceparent():
+                body["traceparent"] = place
         shard.close_if_done(body)
         await self._write(document, body, records, requests)
 
@@ -153,7 +162,9 @@ class Sending:
             await decisions.forget(self._store.decisions, records)
             self._hint(body["partition"], self._clock.now())
             return
-        self._owed(requests)
+        self._tally.add(records)
+        place = traceparent()
+        self._owed(obligations.Owed(wire, place) for wire in requests)
         if body["wake_at"]:
             self._hint(body["partition"], body["wake_at"])
 

@@ -1,0 +1,117 @@
+"""What is told of each call that is answered: how long it took and how it ended, its place in a trace, and the id by
+which the caller finds its lines in the log."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+
+import grpc
+import structlog
+from opentelemetry import trace
+from opentelemetry.trace import Status, StatusCode
+from prometheus_client import Gauge, Histogram
+
+from services.chassis.ids import new_id
+from services.chassis.measures import RPC_DURATION, RPC_IN_FLIGHT
+from services.chassis.telemetry import Telemetry
+from services.chassis.tracing import Tracing
+
+log = structlog.get_logger()
+
+REQUEST_ID = "x-request-id"
+"""In the metadata of a call, and in the trailing metadata of its answer."""
+
+_SANE = re.compile(r"[A-Za-z0-9_.-]{8,64}")
+_SERVERS_FAULT = frozenset(("UNKNOWN", "DEADLINE_EXCEEDED", "UNIMPLEMENTED", "INTERNAL", "UNAVAILABLE", "DATA_LOSS"))
+"""Statuses that make a server's span an error: OpenTelemetry's conventions for gRPC."""
+
+Metadata = Iterable[tuple[str, str | bytes]]
+
+
+class Calls:
+    """The calls of one server."""
+
+    def __init__(self, telemetry: Telemetry) -> None:
+        self._tracing = telemetry.tracing
+        self._durations = telemetry.metrics.histogram(RPC_DURATION)
+        self._in_flight = telemetry.metrics.gauge(RPC_IN_FLIGHT)
+        self._by_method: dict[str, _Method] = {}
+
+    def begin(self, method: str, metadata: Metadata) -> Call:
+        """A call that has come in. `method` is `/<service>/<method>`, one of those that are served."""
+        known = self._by_method.get(method)
+        if known is None:
+            name = method.removeprefix("/")
+            known = self._by_method[method] = _Method(name, self._in_flight.labels(name), self._durations)
+        return Call(known, self._tracing, metadata)
+
+
+class _Method:
+    def __init__(self, name: str, in_flight: Gauge, durations: Histogram) -> None:
+        self.name = name
+        self.in_flight = in_flight
+        self._durations = durations
+        self._by_status: dict[str, Histogram] = {}
+
+    def took(self, seconds: float, status: str) -> None:
+        durations = self._by_status.get(status)
+        if durations is None:
+            durations = self._by_status[status] = self._durations.labels(self.name, status)
+        durations.observe(seconds)
+
+
+class Call:
+    """One call. From its making on, lines in the log have its id: each call is a task of its own, and so is what is
+    bound there."""
+
+    __slots__ = ("_metadata", "_method", "_request_id", "_tracing", "status")
+
+    def __init__(self, method: _Method, tracing: Tracing, metadata: Metadata) -> None:
+        self._method = method
+        self._tracing = tracing
+        self._metadata = metadata
+        self._request_id = _request_id(metadata)
+        self.status = "CANCELLED"
+        """The gRPC status that it ends with, by name: as long as nobody says otherwise, it was broken off."""
+        structlog.contextvars.bind_contextvars(request_id=self._request_id)
+
+    @contextmanager
+    def answering(self, context: grpc.aio.ServicerContext) -> Iterator[None]:
+        """While it's answered. Set `status` before the end."""
+        context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
+        method = self._method
+        method.in_flight.inc()
+        began = time.perf_counter()
+        try:
+            with self._tracing.call(method.name, self._metadata):
+                try:
+                    yield
+                finally:
+                    self._tell_trace()
+                    took = round(time.perf_counter() - began, 6)
+                    log.debug("call", method=method.name, status=self.status, seconds=took)
+        finally:
+            method.in_flight.dec()
+            method.took(time.perf_counter() - began, self.status)
+
+    def _tell_trace(self) -> None:
+        if not self._tracing.on:
+            return
+        span = trace.get_current_span()
+        span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[self.status].value[0])
+        span.set_attribute("camino.request_id", self._request_id)
+        if self.status in _SERVERS_FAULT:
+            span.set_status(Status(StatusCode.ERROR))
+
+
+def _request_id(metadata: Metadata) -> str:
+    """The caller's, if it's one that a log can hold; else a new one."""
+    for name, value in metadata:
+        if name == REQUEST_ID:
+            if isinstance(value, str) and _SANE.fullmatch(value):
+                return value
+            break
+    return new_id()
