@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from base64 import b64decode
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from tests.servers import binary
 
 ROOT = Path(__file__).parents[2]
 DEPLOY = ROOT / "deploy"
-OVERLAYS = ("dev", "prod")
+OVERLAYS = ("dev", "prod", "prod-tls")
 SERVICES = ("profile", "segment", "orchestrator", "channels")
 
 Object = dict[str, Any]
@@ -39,10 +40,22 @@ class Manifests:
         raise LookupError(f"there is no {kind} {name}")
 
     def settings(self) -> dict[str, str]:
-        """What the ConfigMap tells all services. Its name ends in a hash of what it says."""
-        [found] = self.of("ConfigMap")
-        settings: dict[str, str] = found["data"]
+        """What the ConfigMap tells all services."""
+        settings: dict[str, str] = self.config("camino")["data"]
         return settings
+
+    def config(self, name: str) -> Object:
+        """The ConfigMap that is generated under this name, to which a hash of what it says is added. Raises LookupError
+        when it isn't there."""
+        for found in self.of("ConfigMap"):
+            if re.fullmatch(rf"{name}-[a-z0-9]{{10}}", found["metadata"]["name"]):
+                return found
+        raise LookupError(f"there is no ConfigMap {name}")
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether calls are, and so there are certificates."""
+        return bool(self.of("Certificate"))
 
     def pods(self) -> Iterator[tuple[str, Object]]:
         """The pods' specs, with the name of what makes them."""
@@ -58,9 +71,10 @@ class Manifests:
         spec: Object = self.find("Deployment", service)["spec"]["template"]["spec"]
         return spec
 
-    def secret_files(self, service: str) -> dict[str, str]:
-        """The files that a service finds where its secrets are mounted, if they are made with the overlay."""
-        [volume] = self.pod(service)["volumes"]
+    def secret_files(self, service: str, volume_name: str = "secrets") -> dict[str, str]:
+        """The files that a service, or its migration (`migrate-secrets`), finds where its secrets are mounted, if they
+        are made with the overlay."""
+        [volume] = [volume for volume in self.pod(service)["volumes"] if volume["name"] == volume_name]
         mounted = [self.find("Secret", source["secret"]["name"])["data"] for source in volume["projected"]["sources"]]
         return {file: b64decode(content).decode() for data in mounted for file, content in data.items()}
 

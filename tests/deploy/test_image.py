@@ -142,7 +142,12 @@ def containers(image: Built, tmp_path: Path) -> Iterator[Containers]:
             for file, content in files.items():
                 (secrets / file).write_text(content)
             told = manifests("dev").environment(name, secrets)
-            found[name] = {**image.variables, **told, "CAMINO_LISTEN": "127.0.0.1:0"}
+            found[name] = {
+                **image.variables,
+                **told,
+                "CAMINO_LISTEN": "127.0.0.1:0",
+                "CAMINO_METRICS_LISTEN": "127.0.0.1:0",
+            }
         yield found
 
 

@@ -13,6 +13,7 @@ from tests.deploy.rendering import OVERLAYS, Object, manifests
 
 VERSIONS = ("1.33", "1.37")
 SCALED_OBJECT = yaml.safe_load(Path(__file__).with_name("scaled_object.yaml").read_text())
+CERTIFICATE = yaml.safe_load(Path(__file__).with_name("certificate.yaml").read_text())
 
 
 def check(found: Object, version: str) -> None:
@@ -30,6 +31,8 @@ def check(found: Object, version: str) -> None:
             },
         }
         kubernetes_validate.validate(handed, version, strict=True)
+    elif found["apiVersion"].startswith("cert-manager.io/"):
+        jsonschema.validate(found, CERTIFICATE)
     else:
         # Of an older version than asked for, as it does for one that it doesn't know, would prove nothing.
         assert kubernetes_validate.validate(found, version, strict=True) == version
@@ -51,10 +54,12 @@ def test_kubernetes_takes_it(overlay: str, version: str) -> None:
         ("HorizontalPodAutoscaler", "profile", ("spec", "behavior")),
         ("ScaledObject", "channels", ("spec",)),
         ("ScaledObject", "channels", ("spec", "advanced", "horizontalPodAutoscalerConfig", "behavior", "scaleDown")),
+        ("Certificate", "profile", ("spec", "privateKey")),
+        ("Issuer", "camino", ("spec",)),
     ],
 )
 def test_a_misspelt_field_is_found(kind: str, name: str, where: tuple[str, ...], version: str) -> None:
-    found = manifests("prod").find(kind, name)
+    found = manifests("prod-tls").find(kind, name)
     check(found, version)
     part = found
     for key in where:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from base64 import b64decode
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from camino.channels.v1 import template_service_pb2
 from camino.options.v1 import options_pb2
 from camino.profile.v1 import profile_service_pb2
 from camino.segment.v1 import segment_service_pb2
+from nats import connect
 
 from services.chassis.callers_file import parse
 from services.chassis.config import load
 from services.orchestrator import clients
 from tests.deploy.rendering import SERVICES, manifests
 from tests.deploy.rules.settings import CONFIGS
+from tests.servers import nats_server
 
 DEV = manifests("dev")
 
@@ -28,8 +32,25 @@ def test_a_service_takes_what_it_is_told(name: str, tmp_path: Path, monkeypatch:
         monkeypatch.setenv(variable, value)
     config = load(CONFIGS[name])
     assert config.mongodb_uri == "mongodb://mongodb-0.mongodb:27017/?replicaSet=camino"
-    assert config.nats_url == "nats://nats:4222"
+    assert config.nats_url.startswith(f"nats://{name}:")
     assert config.listen == "[::]:50051"
+
+
+async def test_the_broker_knows_each_service_and_its_migrations(tmp_path: Path) -> None:
+    """The development's broker, as it is set up there, but with its data here."""
+    told = DEV.config("nats")["data"]
+    (tmp_path / "authorization.conf").write_text(told["authorization.conf"])
+    settings = tmp_path / "nats.conf"
+    settings.write_text(told["nats.conf"].replace("http_port: 8222", "").replace("store_dir: /data", ""))
+    [secret] = [found for found in DEV.of("Secret") if "passwords.conf" in found["data"]]
+    (tmp_path / "passwords.conf").write_bytes(b64decode(secret["data"]["passwords.conf"]))
+    with nats_server(settings) as nats:
+        for name in SERVICES:
+            for user, volume in ((name, "secrets"), (f"{name}-migrate", "migrate-secrets")):
+                address = urlsplit(DEV.secret_files(name, volume)["NATS_URL"])
+                assert (address.username, address.hostname, address.port) == (user, "nats", 4222)
+                client = await connect(nats.url_of(user, str(address.password)), allow_reconnect=False)
+                await client.close()
 
 
 def test_the_orchestrator_may_call_what_it_calls_and_nothing_else() -> None:

@@ -29,11 +29,12 @@ def selects_its_own(manifests: Manifests) -> Iterator[str]:
 
 def is_resolved_to_all_replicas(manifests: Manifests) -> Iterator[str]:
     port = int(manifests.settings()["CAMINO_LISTEN"].rpartition(":")[2])
+    protocol = "https" if manifests.encrypted else "kubernetes.io/h2c"
     for name in SERVICES:
         if manifests.find("Service", name)["spec"] != {
             "clusterIP": "None",
             "selector": {NAME: name},
-            "ports": [{"name": "grpc", "port": port, "targetPort": "grpc", "appProtocol": "kubernetes.io/h2c"}],
+            "ports": [{"name": "grpc", "port": port, "targetPort": "grpc", "appProtocol": protocol}],
         }:
             yield f"{name}: its name doesn't lead to each of its replicas"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from tests.deploy.rendering import Manifests
-from tests.deploy.rules import availability, life, network, pods, scaling, settings
+from tests.deploy.rules import availability, broker, certificates, life, network, pods, scaling, settings
 
 Rule = Callable[[Manifests], Iterator[str]]
 
@@ -16,6 +16,8 @@ EVERY: tuple[Rule, ...] = (
     *scaling.RULES,
     *settings.RULES,
     *network.RULES,
+    *certificates.RULES,
+    *broker.RULES,
 )
 
 

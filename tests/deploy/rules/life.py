@@ -9,6 +9,8 @@ from tests.deploy.rendering import Manifests, Object
 
 _PATIENCE_S = {"startupProbe": (120, 600), "livenessProbe": (45, 120), "readinessProbe": (2, 5)}
 """After how long a probe's failures count, at least and at most: no restart for a hiccup, no calls to a lame one."""
+HEALTH_PORT = 50052
+"""Where health is told in plaintext, when calls are encrypted."""
 _PAUSE_S = (3, 15)
 """How long a pod still answers when it has been taken from the addresses: until clients have heard of it."""
 
@@ -32,13 +34,22 @@ def migrates_then_serves(manifests: Manifests) -> Iterator[str]:
 
 
 def answers_probes(manifests: Manifests) -> Iterator[str]:
-    port = int(manifests.settings()["CAMINO_LISTEN"].rpartition(":")[2])
-    if not manifests.settings()["CAMINO_LISTEN"].startswith("[::]:"):
-        yield "the services can't be reached by every kind of address"
+    listens = int(manifests.settings()["CAMINO_LISTEN"].rpartition(":")[2])
+    scraped = int(manifests.settings()["CAMINO_METRICS_LISTEN"].rpartition(":")[2])
+    for setting in ("CAMINO_LISTEN", "CAMINO_METRICS_LISTEN"):
+        if not manifests.settings()[setting].startswith("[::]:"):
+            yield f"the services can't be reached by every kind of address: {setting}"
     for name, deployment in manifests.services():
         serve = the_only(deployment["spec"]["template"]["spec"]["containers"])
-        if serve.get("ports") != [{"name": "grpc", "containerPort": port}]:
-            yield f"{name}: doesn't say the port that it listens on"
+        ports = [{"name": "grpc", "containerPort": listens}]
+        port = listens
+        if manifests.encrypted:
+            # Probes are plaintext.
+            port = HEALTH_PORT
+            ports.append({"name": "health", "containerPort": port})
+        ports.append({"name": "metrics", "containerPort": scraped})
+        if sorted(serve.get("ports", []), key=lambda said: str(said["name"])) != ports:
+            yield f"{name}: doesn't say the ports that it listens on"
         for probe, asked in (("startupProbe", LIVE), ("livenessProbe", LIVE), ("readinessProbe", None)):
             said = serve.get(probe, {})
             if said.get("grpc") != ({"port": port, "service": asked} if asked else {"port": port}):

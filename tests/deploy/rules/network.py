@@ -36,6 +36,8 @@ def peer(told: Object) -> str:
             return f"{' '.join(chosen.values())} of {' '.join(labels.values())}"
         case {"namespaceSelector": {"matchLabels": {"camino/caller": "true"}}, **rest} if not rest:
             return "callers"
+        case {"namespaceSelector": {"matchLabels": {"camino/scraper": "true"}}, **rest} if not rest:
+            return "scrapers"
         case {"ipBlock": {"cidr": cidr, **rest}} if not rest.keys() - {"except"}:
             return f"{cidr} but {' '.join(rest['except'])}" if rest else cidr
     return str(told)
@@ -61,6 +63,8 @@ def call_graph(manifests: Manifests) -> set[Edge]:
     """What must be possible, and nothing else."""
     graph: set[Edge] = {("Egress", "all", "kube-dns of kube-system", f"53/{kind}") for kind in ("UDP", "TCP")}
     graph.add(("Ingress", "camino", "callers", "50051/TCP"))
+    scraped = manifests.settings()["CAMINO_METRICS_LISTEN"].rpartition(":")[2]
+    graph.add(("Ingress", "camino", "scrapers", f"{scraped}/TCP"))
     for name in SERVICES:
         for called in targets(CONFIGS[name]):
             graph |= {("Egress", name, called, "50051/TCP"), ("Ingress", called, name, "50051/TCP")}

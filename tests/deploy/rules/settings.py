@@ -13,7 +13,7 @@ from services.orchestrator.app import OrchestratorConfig
 from services.profile.app import ProfileConfig
 from services.segment.app import SegmentConfig
 from tests.deploy.rendering import Manifests
-from tests.deploy.rules.life import the_only
+from tests.deploy.rules.life import HEALTH_PORT, the_only
 from tests.deploy.rules.pods import containers
 
 CONFIGS: dict[str, type[ServiceConfig]] = {
@@ -23,6 +23,8 @@ CONFIGS: dict[str, type[ServiceConfig]] = {
     "channels": ChannelsConfig,
 }
 _PLACE = "/run/secrets/camino"
+TLS_PLACE = "/run/secrets/tls"
+_TLS_FILES = {"CERT": "tls.crt", "KEY": "tls.key", "CLIENT_CA": "ca.crt", "CA": "ca.crt"}
 _SECRET = re.compile(r"MONGODB_URI|NATS_URL|PASSWORD$|TOKEN$|KEY$")
 _BY_HAND = {"CAMINO_SECRETS_DIR"}
 """Read before there are settings."""
@@ -44,7 +46,7 @@ def tells_what_is_read(manifests: Manifests) -> Iterator[str]:
         yield f"no service reads {sorted(unknown)}"
     for name, deployment in manifests.services():
         for container in containers(deployment["spec"]["template"]["spec"]):
-            told = [{"configMapRef": {"name": manifests.of("ConfigMap")[0]["metadata"]["name"]}}]
+            told = [{"configMapRef": {"name": manifests.config("camino")["metadata"]["name"]}}]
             if container.get("envFrom") != told:
                 yield f"{name}/{container['name']}: isn't told the settings"
             for variable in container.get("env", ()):
@@ -79,8 +81,11 @@ def knows_whom_to_call(manifests: Manifests) -> Iterator[str]:
         expected = {f"CAMINO_{target.upper()}_TARGET": f"dns:///{target}:{port}" for target in called}
         if called:
             expected["CAMINO_TOKEN_FILE"] = f"{_PLACE}/token"
+        if manifests.encrypted:
+            expected |= {f"CAMINO_TLS_{what}_FILE": f"{TLS_PLACE}/{file}" for what, file in _TLS_FILES.items()}
+            expected["CAMINO_HEALTH_LISTEN"] = f"[::]:{HEALTH_PORT}"
         if told != expected:
-            yield f"{name}: isn't told whom to call, or without a token: {told}"
+            yield f"{name}: isn't told whom to call, or without a token or a certificate: {told}"
 
 
 def keeps_secrets_in_files(manifests: Manifests) -> Iterator[str]:
@@ -90,17 +95,28 @@ def keeps_secrets_in_files(manifests: Manifests) -> Iterator[str]:
     open_ones = set(settings)
     for name, deployment in manifests.services():
         pod = deployment["spec"]["template"]["spec"]
+        mounts = {"migrate": {"migrate-secrets": _PLACE}, "serve": {"secrets": _PLACE}}
+        secrets = {"secrets": [name, "callers"], "migrate-secrets": [f"{name}-migrate"]}
+        if manifests.encrypted:
+            mounts["serve"]["tls"] = TLS_PLACE
+            secrets["tls"] = [f"{name}-tls"]
         for container in containers(pod):
             open_ones |= {variable["name"] for variable in container.get("env", ())}
-            if container.get("volumeMounts") != [{"name": "secrets", "mountPath": _PLACE, "readOnly": True}]:
+            expected = [
+                {"name": volume, "mountPath": place, "readOnly": True}
+                for volume, place in mounts[container["name"]].items()
+            ]
+            if sorted(container.get("volumeMounts", []), key=lambda mount: str(mount["name"])) != expected:
                 yield f"{name}/{container['name']}: doesn't have its secrets, or more than those"
-        [volume] = pod.get("volumes", [{}])
-        projected = volume.get("projected", {})
-        if volume.get("name") != "secrets" or projected.get("defaultMode") != 0o440:
+        volumes = {volume["name"]: volume.get("projected", {}) for volume in pod.get("volumes", ())}
+        if any(projected.get("defaultMode") != 0o440 for projected in volumes.values()):
             yield f"{name}: others may read its secrets"
         # Without the hash of those that are made with the overlay.
-        mounted = [source["secret"]["name"] for source in projected.get("sources", ())]
-        if [re.sub(r"-[a-z0-9]{10}$", "", secret) for secret in mounted] != [name, "callers"]:
+        mounted = {
+            volume: [re.sub(r"-[a-z0-9]{10}$", "", source["secret"]["name"]) for source in projected.get("sources", ())]
+            for volume, projected in volumes.items()
+        }
+        if mounted != secrets:
             yield f"{name}: has other secrets than its own and the callers' file: {mounted}"
     if said := sorted(filter(_SECRET.search, open_ones)):
         yield f"everybody may read {said}"
