@@ -8,7 +8,7 @@ CHECKOV := .venv-checkov
 PROTO_FILES := $(shell find protos -name '*.proto' -o -name examples.yaml)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup proto fmt lint types docs baseline client test contract integration e2e faults bench up demo manifests check lock clean
+.PHONY: help setup proto fmt lint types docs permissions monitoring baseline client test contract integration e2e faults bench up demo manifests check lock clean
 
 help: ## List the verbs
 	@grep -hE '^[a-z0-9]+:.*## ' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
@@ -41,11 +41,17 @@ types: setup ## Check types: mypy --strict on the chassis, the pure cores and th
 	$(BIN)/mypy
 	$(BIN)/mypy --config-file clients/python/pyproject.toml
 
-docs: setup ## Write the API reference, docs/api, from the protos
+docs: setup ## Write the API reference, docs/api, from the protos, and the lists of metrics and settings
 	$(BIN)/python -m docs.generate
+
+monitoring: setup ## Write the dashboards, and the alerts in the form of the Prometheus Operator
+	$(BIN)/python -m deploy.monitoring.generate
 
 baseline: setup ## Fix the contract as a release's: what later ones may add to and not break
 	$(BIN)/python protos/baseline.py
+
+permissions: setup ## Write what each service may do at the broker and the store, from what it declares
+	$(BIN)/python -m deploy.permissions
 
 client: setup ## Build the Python client's wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python

@@ -6,15 +6,20 @@ A server is ready when it says so: nothing here sleeps or polls.
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from typing import Any
+
+import pymongo
 
 _STARTING_SECONDS = 30.0
 _STOPPING_SECONDS = 10.0
@@ -81,14 +86,18 @@ class Process:
 class NatsServer:
     """A NATS server with JetStream. It can be killed and started again with its port and its streams."""
 
-    def __init__(self, store: Path) -> None:
+    def __init__(self, store: Path, config: Path | None) -> None:
         self._store = store
+        self._config = ["-c", config] if config else []
         self._port = -1  # a free one, the first time
         self._process: Process | None = None
 
     @property
     def url(self) -> str:
         return f"nats://127.0.0.1:{self._port}"
+
+    def url_of(self, user: str, password: str) -> str:
+        return f"nats://{user}:{password}@127.0.0.1:{self._port}"
 
     @property
     def pid(self) -> int:
@@ -98,9 +107,15 @@ class NatsServer:
     def start(self) -> None:
         """Returns when it accepts connections."""
         command = [binary("nats-server"), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", self._store]
-        process = self._process = Process(command, self._store)
+        process = self._process = Process([*command, *self._config], self._store)
         self._port = int(process.said(r"Listening for client connections on 127\.0\.0\.1:(\d+)")[1])
         process.said(r"Server is ready")
+
+    def reload(self) -> None:
+        """Have it read its configuration again. Returns when it has."""
+        assert self._process is not None
+        os.kill(self._process.pid, signal.SIGHUP)
+        self._process.said(r"Reloaded server configuration")
 
     def kill(self) -> None:
         """Kill -9: what it hadn't written is lost."""
@@ -115,10 +130,10 @@ class NatsServer:
 
 
 @contextlib.contextmanager
-def nats_server() -> Iterator[NatsServer]:
-    """A started NATS server; stopped at the end, whatever happens."""
+def nats_server(config: Path | None = None) -> Iterator[NatsServer]:
+    """A started NATS server, with a configuration file if wanted; stopped at the end, whatever happens."""
     with tempfile.TemporaryDirectory(prefix="nats-") as directory:
-        server = NatsServer(Path(directory))
+        server = NatsServer(Path(directory), config)
         try:
             server.start()
             yield server
@@ -127,22 +142,40 @@ def nats_server() -> Iterator[NatsServer]:
 
 
 @contextlib.contextmanager
-def secantusd() -> Iterator[str]:
-    """The URI of a server that speaks MongoDB's protocol; stopped at the end, whatever happens.
+def secantusd(port: int = 0) -> Iterator[str]:
+    """The URI of a server that speaks MongoDB's protocol, on this port or on a free one; stopped at the end, whatever
+    happens.
 
     It stands in for a `mongod`, which can't be installed from a package index. Its acknowledged writes are durable only
     with `--sync-on-commit`; retryable writes work, but make it two to three times slower.
     """
+    with tempfile.TemporaryDirectory(prefix="secantusd-") as directory, _secantusd(Path(directory), port) as address:
+        yield f"mongodb://{address}/?retryWrites=false"
+
+
+@contextlib.contextmanager
+def guarded_secantusd(commands: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """The same, but with these commands carried out in its database `admin`, after which it asks for passwords. Gives
+    its `host:port`."""
     with tempfile.TemporaryDirectory(prefix="secantusd-") as directory:
-        home = Path(directory)
-        options = ["--sync-on-commit", "--log-file-max", "64MB", "--cache-size", "256M"]
-        command = [binary("secantusd-rs"), "--port", "0", "--storage-path", home / "data", *options]
-        process = Process(command, home)
-        try:
-            port = process.said(r"listening on 127\.0\.0\.1:(\d+)")[1]
-            yield f"mongodb://127.0.0.1:{port}/?retryWrites=false"
-        finally:
-            process.stop()
+        with _secantusd(Path(directory), 0) as address:
+            client: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(f"mongodb://{address}/?retryWrites=false")
+            with client:
+                for command in commands:
+                    client.admin.command(dict(command))
+        with _secantusd(Path(directory), 0, "--auth") as address:
+            yield address
+
+
+@contextlib.contextmanager
+def _secantusd(home: Path, port: int, *more: str) -> Iterator[str]:
+    options = ["--sync-on-commit", "--log-file-max", "64MB", "--cache-size", "256M", *more]
+    command = [binary("secantusd-rs"), "--port", str(port), "--storage-path", home / "data", *options]
+    process = Process(command, home)
+    try:
+        yield process.said(r"listening on (127\.0\.0\.1:\d+)")[1]
+    finally:
+        process.stop()
 
 
 def binary(name: str) -> Path:

@@ -6,6 +6,7 @@ import asyncio
 import resource
 
 import grpc
+import psutil
 import pytest
 from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -14,6 +15,7 @@ from grpc_status import rpc_status
 from bench.fixture import Measured, measured
 from cli.stack import SERVICES
 from services.chassis.testing import eventually
+from tests.servers import secantusd
 
 WORKSPACE = "outage"
 PEOPLE = 40
@@ -75,6 +77,21 @@ async def test_a_broker_with_a_full_disk_loses_nothing_and_health_says_so() -> N
         stack.stack.start_one("nats")
         await all_are(stack, health_pb2.HealthCheckResponse.SERVING)
         await stack.wait_accepted(PEOPLE, within_s=30)
+
+
+async def test_a_mongodb_that_hangs_is_waited_for_and_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    with secantusd() as mongodb_uri:
+        monkeypatch.setenv("MONGODB_URI", mongodb_uri)
+        [store] = [child for child in psutil.Process().children() if child.name() == "secantusd-rs"]
+        async with measured() as stack:
+            await stack.people(WORKSPACE, PEOPLE)
+            await stack.publish(WORKSPACE)
+            store.suspend()
+            await all_are(stack, health_pb2.HealthCheckResponse.NOT_SERVING)
+            store.resume()
+            await all_are(stack, health_pb2.HealthCheckResponse.SERVING)
+            await stack.events(WORKSPACE, "s", range(PEOPLE), "signup")
+            await stack.wait_accepted(PEOPLE, within_s=30)
 
 
 async def test_a_service_that_is_away_is_waited_for() -> None:
