@@ -12,7 +12,7 @@ import yaml
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -49,6 +49,10 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """On standard error."""
     _console(stderr=True).print(Text(text, style="red"), soft_wrap=True)
+
+
+def show(what: RenderableType) -> None:
+    _console().print(what)
 
 
 def dump(value: Any, form: Format) -> None:

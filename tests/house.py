@@ -42,6 +42,7 @@ from services.chassis.clients import open_channel
 from services.chassis.clock import MILLISECOND, SECOND, Instant
 from services.chassis.loops import Running
 from services.chassis.server import Mounted, Server
+from services.chassis.telemetry import Telemetry
 from services.chassis.testing import FakeClock, eventually
 from services.orchestrator import app as orchestrator
 from services.profile import app as profile
@@ -243,10 +244,12 @@ async def house(
     carriers: Mapping[int, Provider] | None = None,
     callers: KnowsCallers | None = None,
     token_file: Path | None = None,
+    telemetry: Callable[[str], Telemetry] = lambda service: Telemetry(),
 ) -> AsyncIterator[House]:
     """A house of its own, with everything in `directory`. `observe` may put something around each servicer, and
     `carriers` are the providers by channel, instead of one that writes down emails. With `callers` only they are
-    served; `token_file` then has the token with which the services and the stubs call."""
+    served; `token_file` then has the token with which the services and the stubs call. `telemetry` gives each service,
+    by its name, what watches it."""
     async with AsyncExitStack() as exits:
         nats = exits.enter_context(nats_server())
         clock = FakeClock(1_767_225_600 * SECOND)  # 2026-01-01T00:00:00Z, a Thursday
@@ -260,17 +263,18 @@ async def house(
             "token_file": token_file,
         }
 
-        async def open_house(app: App) -> str:
-            server = Server([observe(mount) for mount in app.mounted], callers)
+        async def open_house(app: App, watched: Telemetry) -> str:
+            server = Server([observe(mount) for mount in app.mounted], callers, telemetry=watched)
             port = await server.start("127.0.0.1:0")
             await server.set_serving(True)
             exits.push_async_callback(server.stop, 1)
-            running = Running(app.loops)
+            running = Running(app.loops, watched.metrics)
             exits.push_async_callback(running.stop, _DRAIN_S)
             return f"127.0.0.1:{port}"
 
-        async def app(build: Any, config: Any) -> str:
-            return await open_house(await exits.enter_async_context(build(config, clock)))
+        async def app(name: str, build: Any, config: Any) -> str:
+            watched = telemetry(name)
+            return await open_house(await exits.enter_async_context(build(config, clock, telemetry=watched)), watched)
 
         # Each service waits for the streams of those it listens to; one after the other, they would wait for ever.
         broker = await Broker.connect(nats.url, "house")
@@ -285,15 +289,16 @@ async def house(
         await broker.close()
 
         targets = {
-            "profile_target": await app(profile.build, profile.ProfileConfig(**settings)),
-            "segment_target": await app(segment.build, segment.SegmentConfig(**settings)),
+            "profile_target": await app("profile", profile.build, profile.ProfileConfig(**settings)),
+            "segment_target": await app("segment", segment.build, segment.SegmentConfig(**settings)),
             "channels_target": await app(
+                "channels",
                 partial(channels.build, carriers=carriers),
                 ChannelsConfig(**settings, email_provider="log", log_provider_file=sent_file),
             ),
         }
         targets["orchestrator_target"] = await app(
-            orchestrator.build, orchestrator.OrchestratorConfig(**settings, **targets)
+            "orchestrator", orchestrator.build, orchestrator.OrchestratorConfig(**settings, **targets)
         )
         opened = {
             name.removesuffix("_target"): await exits.enter_async_context(open_channel(target, token_file=token_file))

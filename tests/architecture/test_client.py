@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from collections.abc import Iterable, Iterator
@@ -50,7 +51,21 @@ def project() -> Any:
 
 
 def test_the_client_imports_only_what_it_depends_on():
-    assert undeclared("client", project()["dependencies"]) == set()
+    """And, where it does without, what an extra brings."""
+    optional = undeclared("client", project()["dependencies"])
+    assert {path for path, _ in optional} == {"camino/client/traces.py"}
+    declared = [*project()["dependencies"], *project()["optional-dependencies"]["tracing"]]
+    assert undeclared("client", declared) == set()
+
+
+def test_the_client_works_without_its_extra():
+    program = (
+        "import sys; sys.modules['opentelemetry'] = None\n"
+        "from camino.client.terms import Terms\n"
+        "print(Terms(1, None).metadata([('a', 'b')]))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.stdout == "[('a', 'b')]\n", done.stderr
 
 
 def test_what_helps_to_test_imports_only_what_its_extra_brings_as_well():

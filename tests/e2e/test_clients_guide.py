@@ -10,10 +10,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import trustme
 import yaml
 from camino.client.terms import CHANNEL_OPTIONS
-from camino.testing.contract.rpcs import rpcs
+from camino.testing.rpcs import rpcs
 
+from tests.certificates import mounted
 from tests.house import house
 
 ROOT = Path(__file__).parents[2]
@@ -65,7 +67,8 @@ async def run(program: str, fed: str, directory: Path, targets: dict[str, str]) 
 
 
 async def test_the_python_runs_from_beginning_to_end(tmp_path: Path):
-    (tmp_path / "secrets").mkdir()
+    authority = trustme.CA()
+    mounted(tmp_path / "secrets", authority, authority)
     (tmp_path / "secrets/camino-token").write_text("a-token")
     (tmp_path / "house").mkdir()
     async with house(tmp_path / "house") as at:

@@ -27,7 +27,7 @@ async def test_it_serves_until_ctrl_c_and_leaves_nothing_running(tmp_path: Path)
         str(tmp_path),
         *ports,
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "300"},
+        env={**os.environ, "COLUMNS": "300", "XDG_STATE_HOME": str(tmp_path)},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -17,7 +17,9 @@ from services.chassis.dead_letters import DEAD_LETTERS, DeadLetters
 from services.chassis.errors import BrokerUnavailable, InvalidArgument, StoreUnavailable
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.loops import Running
+from services.chassis.measures import CONSUMER_LAG
 from services.chassis.sqlite import SqliteDatabase
+from services.chassis.telemetry import Telemetry
 from services.chassis.testing import eventually
 from tests.servers import NatsServer, nats_server
 
@@ -377,3 +379,43 @@ async def test_what_was_handled_when_the_broker_died_comes_again_at_worst(tmp_pa
             async with running(bench.consumer(reader, max_batch=5)):
                 await reader.has(*(f"m{number}" for number in range(20)), within_s=15)
                 await bench.acknowledged()
+
+
+async def test_what_becomes_of_messages_and_how_far_behind_it_is_are_told(bench: Bench) -> None:
+    """One message is handled, one is given back once, one can't be handled."""
+    await bench.publish("fine", "later", "never")
+    telemetry, reader = Telemetry(), Reader()
+    again = {"later"}
+
+    def answer(ids: list[str]) -> Mapping[int, Retry | Dead]:
+        outcomes: dict[int, Retry | Dead] = {}
+        for index, id_ in enumerate(ids):
+            if id_ in again:
+                again.discard(id_)
+                outcomes[index] = Retry(MILLISECOND, "not yet")
+            elif id_ == "never":
+                outcomes[index] = Dead("INVALID_FIELD: never")
+        return outcomes
+
+    reader.answer = answer
+    consumer = bench.consumer(reader, SINGLE, telemetry=telemetry)
+
+    async def lag() -> float:
+        return (await telemetry.metrics.readings[CONSUMER_LAG]())["single",]
+
+    def handled(outcome: str) -> float | None:
+        labels = {"consumer": "single", "outcome": outcome}
+        return telemetry.metrics.registry.get_sample_value("camino_consumer_handled_total", labels)
+
+    async with running(consumer):
+        await reader.has("fine", "later")
+        await bench.acknowledged(SINGLE)
+        assert await lag() == 0
+        assert [handled(outcome) for outcome in ("handled", "retry", "dead")] == [2, 1, 1]
+        reader.answer = lambda ids: {index: Retry(60 * SECOND, "not now") for index in range(len(ids))}
+        await bench.publish("stuck", "too")
+
+        async def behind() -> bool:
+            return await lag() == 2
+
+        await eventually(behind)

@@ -9,7 +9,7 @@ from typing import Any
 
 import grpc
 from camino.client import CaminoError, from_rpc_error
-from camino.testing.contract.rpcs import Rpc, rpcs
+from camino.testing.rpcs import Rpc, rpcs
 from camino.testing.fake import FakeCamino
 from google.protobuf.json_format import MessageToDict, ParseDict
 

@@ -10,6 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from services.chassis.clients import open_channel
 from services.chassis.errors import StoreUnavailable
 from services.chassis.health import HealthWatch
+from services.chassis.metrics import Metrics
 from services.chassis.server import LIVE, Server
 
 SERVING = health_pb2.HealthCheckResponse.SERVING
@@ -59,3 +60,27 @@ async def test_a_store_that_is_away_ends_readiness_and_not_life() -> None:
         away = False
         await watch.check()
         assert await status(health, "") == SERVING
+
+
+async def test_what_fails_is_a_metric() -> None:
+    metrics, away = Metrics(), True
+
+    async def store() -> None:
+        if away:
+            raise StoreUnavailable("away")
+
+    async def broker() -> None: ...
+
+    def told(name: str, **labels: str) -> float | None:
+        return metrics.registry.get_sample_value(name, labels)
+
+    server = Server([])
+    async with health_of(server):
+        watch = HealthWatch(server, {"store": store, "broker": broker}, metrics)
+        await watch.check()
+        assert told("camino_serving") == 0
+        assert told("camino_probe_up", probe="store") == 0
+        assert told("camino_probe_up", probe="broker") == 1
+        away = False
+        await watch.check()
+        assert told("camino_serving") == told("camino_probe_up", probe="store") == 1

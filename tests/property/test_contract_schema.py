@@ -11,7 +11,7 @@ import protovalidate
 import pytest
 from camino.profile.v1 import profile_service_pb2
 from camino.segment.v1 import segment_pb2
-from camino.testing.contract.rpcs import files, rpcs
+from camino.testing.rpcs import files, rpcs
 from camino.testing.schema.full import full
 from camino.testing.schema.mutants import mutants
 from camino.testing.schema.strategies import messages

@@ -15,7 +15,7 @@ from camino.client.terms import CHANNEL_OPTIONS
 from camino.errors.v1 import reason_pb2
 from camino.profile.v1 import profile_service_pb2 as wire
 from camino.segment.v1 import segment_service_pb2
-from camino.testing.contract.rpcs import rpcs
+from camino.testing.rpcs import rpcs
 from google.protobuf import descriptor_pb2, descriptor_pool
 
 

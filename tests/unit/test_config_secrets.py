@@ -57,6 +57,14 @@ def test_what_a_file_says_is_checked_and_a_password_kept(secrets: Path) -> None:
     assert "secret" not in str(raised.value)
 
 
+@pytest.mark.usefixtures("secrets")
+def test_no_password_is_told_with_settings_that_do_not_go_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CAMINO_EMAIL_PROVIDER", "smtp")
+    with pytest.raises(ConfigError, match="CAMINO_EMAIL_PROVIDER=smtp needs CAMINO_SMTP_HOST") as raised:
+        load(ChannelsConfig)
+    assert "hunter2" not in str(raised.value)
+
+
 def test_a_directory_that_is_not_there_is_a_problem(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CAMINO_SECRETS_DIR", str(tmp_path / "missing"))
     with pytest.raises(ConfigError, match=r"CAMINO_SECRETS_DIR: .*missing"):
