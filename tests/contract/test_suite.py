@@ -24,7 +24,7 @@ from services.orchestrator import journey_service
 from services.orchestrator.campaign_service import CampaignServicer
 from services.orchestrator.journey_service import JourneyServicer
 from services.profile import convert, outbox
-from services.profile.ingest import Ingest
+from services.profile.gathering import Gathering
 from services.profile.service import ProfileServicer
 from services.segment.service import SegmentServicer
 from tests.contract.services import services
@@ -84,14 +84,14 @@ def etag_unchecked(patch: pytest.MonkeyPatch) -> None:
 
 
 def events_taken_twice(patch: pytest.MonkeyPatch) -> None:
-    take, numbers = Ingest.events, count()
+    take, numbers = Gathering.__call__, count()
 
-    async def events(self: Ingest, workspace_id: str, items: Any, violations: Any) -> Any:
+    async def events(self: Any, workspace_id: str, items: Any, violations: Any) -> Any:
         for item in items:
             item.event_id += f"-{next(numbers)}"
         return await take(self, workspace_id, items, violations)
 
-    patch.setattr(Ingest, "events", events)
+    patch.setattr(Gathering, "__call__", events)
 
 
 def reading_writes(patch: pytest.MonkeyPatch) -> None:
@@ -185,22 +185,22 @@ def others_are_listed(patch: pytest.MonkeyPatch) -> None:
 
 
 def results_turned_round(patch: pytest.MonkeyPatch) -> None:
-    take = Ingest.events
+    take = Gathering.__call__
 
     async def events(*given: Any) -> Any:
         first, *others = await take(*given)
         return [*others, first]
 
-    patch.setattr(Ingest, "events", events)
+    patch.setattr(Gathering, "__call__", events)
 
 
 def results_left_out(patch: pytest.MonkeyPatch) -> None:
-    take = Ingest.events
+    take = Gathering.__call__
 
     async def events(*given: Any) -> Any:
         return (await take(*given))[:-1]
 
-    patch.setattr(Ingest, "events", events)
+    patch.setattr(Gathering, "__call__", events)
 
 
 def another_is_read(patch: pytest.MonkeyPatch) -> None:
