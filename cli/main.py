@@ -4,7 +4,21 @@ from __future__ import annotations
 
 import typer
 
-from cli import apply, contract, dead_letters, get, messages, send_event, status, tokens, up, workspaces
+from cli import (
+    apply,
+    contract,
+    dead_letters,
+    get,
+    import_events,
+    import_profiles,
+    messages,
+    send_event,
+    status,
+    tokens,
+    top,
+    up,
+    workspaces,
+)
 from cli.targets import client
 
 app = typer.Typer(
@@ -18,7 +32,13 @@ app.command("apply")(client(apply.apply))
 app.command("get")(client(get.get))
 app.command("send-event")(client(send_event.send_event))
 app.command("status")(client(status.status))
+app.command("top")(top.top)
 app.command("contract")(contract.contract)
+
+_import = typer.Typer(help="Files of profiles and events, CSV or NDJSON.", no_args_is_help=True)
+_import.command("profiles")(client(import_profiles.import_profiles))
+_import.command("events")(client(import_events.import_events))
+app.add_typer(_import, name="import")
 
 _messages = typer.Typer(help="Messages by state, and those whose outcome nobody knows.", no_args_is_help=True)
 _messages.command("list")(client(messages.list_messages))

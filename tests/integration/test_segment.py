@@ -602,7 +602,7 @@ async def test_on_mongodb(config: SegmentConfig, clock: FakeClock, broker: Broke
             await world.publish("loyal", LOYAL)
             await world.tell(*(purchase("ana", f"e{number}", START - number) for number in range(3)))
             await world.tell(purchase("bo", "e9", START, address__country="ES"))
-            await world.transitions(1)
+            await world.settled()
             await world.publish("spanish", SPANISH)
             assert await world.members("loyal") == ["ana"]
             assert await world.members("spanish") == ["bo"]
