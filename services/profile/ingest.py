@@ -124,28 +124,16 @@ class Ingest:
     async def events(
         self, workspace_id: str, items: Sequence[profile_service_pb2.EventInput], violations: Mapping[int, Violation]
     ) -> list[ItemResult]:
-        first = {item.event_id: index for index, item in reversed(list(enumerate(items)))}
-        if len(first) < len(items):
-            return await self._in_turns(workspace_id, items, violations, set(first.values()))
         now = self._clock.now()
-        results: list[ItemResult | None] = [None] * len(items)
+        results: dict[int, ItemResult] = {index: convert.refused(found) for index, found in violations.items()}
+        properties: dict[int, convert.Body] = {}
         identities: dict[int, Identity] = {}
         profile_ids: dict[int, str] = {}
-        occurred: dict[int, int] = {}
-        properties: dict[int, convert.Body] = {}
         for index, item in enumerate(items):
+            if index in results:
+                continue
             try:
-                if index in violations:
-                    results[index] = convert.refused(violations[index])
-                    continue
-                occurred[index] = instant(item.occurred_at) if item.HasField("occurred_at") else now
-                check_instant(occurred[index], now, "occurred_at")
-                size = item.ByteSize()
-                if size > MAX_EVENT_BYTES:
-                    raise InvalidArgument.at(
-                        "properties", f"the event has {size} bytes, at most 65536 are taken", reason="EVENT_TOO_LARGE"
-                    )
-                properties[index] = convert.properties_of(item)
+                properties[index] = _properties(item, now)
                 if item.WhichOneof("subject") == "profile_id":
                     profile_ids[index] = item.profile_id
                 else:
@@ -154,6 +142,20 @@ class Ingest:
                     )
             except CaminoError as error:
                 results[index] = convert.refused(error)
+        there = await self._there(workspace_id, profile_ids.values())
+        first: dict[str, int] = {}
+        repeats: dict[int, int] = {}
+        for index in sorted((*identities, *profile_ids)):
+            if (earlier := first.get(items[index].event_id)) is not None:
+                # Of several with one id the first that can be taken is, and the others make nobody.
+                repeats[index] = earlier
+            elif index in profile_ids and profile_ids[index] not in there:
+                results[index] = convert.refused(NotFound.of("profile", profile_ids[index]))
+            else:
+                first[items[index].event_id] = index
+                continue
+            identities.pop(index, None)
+            profile_ids.pop(index, None)
         for _ in range(_ROUNDS):
             owners = await self._owners(workspace_id, set(identities.values()))
             # An event that was taken before has no second effect: it makes nobody, whomever it names this time.
@@ -184,7 +186,8 @@ class Ingest:
                 results[index] = convert.refused(moving if index in identities else missing)
                 continue
             key = f"{workspace_id}/{items[index].event_id}"
-            body = convert.event_body(items[index], properties[index], profile_key, occurred[index], now)
+            occurred_at = instant(items[index].occurred_at) if items[index].HasField("occurred_at") else now
+            body = convert.event_body(items[index], properties[index], profile_key, occurred_at, now)
             body["partition"] = partition_of(profile_id, self._partitions)
             body["publish_at"] = now + SWEEP_AFTER
             body.update(_place(items[index]))
@@ -197,25 +200,9 @@ class Ingest:
             document = firsts.get(key, writes[key])
             answer = convert.duplicate if key in duplicates else convert.ok
             results[index] = answer(document.body["profile"].partition("/")[2])
-        return [result for result in results if result is not None]
-
-    async def _in_turns(
-        self,
-        workspace_id: str,
-        items: Sequence[profile_service_pb2.EventInput],
-        violations: Mapping[int, Violation],
-        firsts: set[int],
-    ) -> list[ItemResult]:
-        """Events of which several have one id: the first of each, and then the others, which are duplicates unless the
-        first was refused."""
-        results: dict[int, ItemResult] = {}
-        for turn in (sorted(firsts), [index for index in range(len(items)) if index not in firsts]):
-            found = await self.events(
-                workspace_id,
-                [items[index] for index in turn],
-                {place: violations[index] for place, index in enumerate(turn) if index in violations},
-            )
-            results.update(zip(turn, found, strict=True))
+        for index, earlier in repeats.items():
+            result = results[earlier]
+            results[index] = result if result.HasField("error") else convert.duplicate(result.profile_id)
         return [results[index] for index in range(len(items))]
 
     async def _move(
@@ -232,6 +219,11 @@ class Ingest:
             return {"profile_id": joined[owner]} if owner in joined and owner not in made else None
 
         await change(self._store.identities, [convert.identity_key(workspace_id, i) for i in identities], decide)
+
+    async def _there(self, workspace_id: str, profile_ids: Iterable[str]) -> set[str]:
+        """Those of the ids that are a profile's."""
+        found = await self._store.profiles.get({f"{workspace_id}/{id_}" for id_ in profile_ids})
+        return {key.partition("/")[2] for key in found} - convert.joined(found).keys()
 
     async def _owners(self, workspace_id: str, identities: set[Identity]) -> dict[Identity, str]:
         keys = {convert.identity_key(workspace_id, identity): identity for identity in identities}
@@ -295,6 +287,17 @@ class Ingest:
             "publish_at": now + SWEEP_AFTER,
             **_place(item),
         }
+
+
+def _properties(item: profile_service_pb2.EventInput, now: int) -> convert.Body:
+    """An event's properties as they're stored. Raises `InvalidArgument` for what can't be taken of it."""
+    check_instant(instant(item.occurred_at) if item.HasField("occurred_at") else now, now, "occurred_at")
+    size = item.ByteSize()
+    if size > MAX_EVENT_BYTES:
+        raise InvalidArgument.at(
+            "properties", f"the event has {size} bytes, at most 65536 are taken", reason="EVENT_TOO_LARGE"
+        )
+    return convert.properties_of(item)
 
 
 def _place(item: object) -> dict[str, str]:

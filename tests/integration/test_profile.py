@@ -15,6 +15,7 @@ from camino.profile.v1 import profile_pb2
 from camino.profile.v1 import profile_service_pb2 as pb
 from camino.profile.v1.profile_events_pb2 import ProfileChanged
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+from camino.type.v1.messaging_pb2 import CHANNEL_EMAIL
 
 from services.chassis.broker import Broker
 from services.chassis.clock import MINUTE, SECOND
@@ -256,6 +257,33 @@ async def test_an_event_that_was_seen_has_no_second_effect(service: Service) -> 
         return await service.published_events() == {"e1": 2, "e2": 1}
 
     await eventually(published)
+
+
+async def test_an_event_that_was_seen_makes_nobody_whomever_it_names(service: Service) -> None:
+    [first] = await service.events(event("e1"))
+    [again] = await service.events(event("e1", "email:bo@example.com"))
+    assert (again.outcome, again.profile_id) == (DUPLICATE, first.profile_id)
+    assert len(await service.everybody()) == 1
+
+
+async def test_of_several_events_with_one_id_the_first_that_can_be_taken_is(service: Service) -> None:
+    nobody = pb.EventInput(event_id="e1", type="purchase", profile_id="nobody")
+    refused, taken, *repeats = await service.events(
+        nobody, event("e1"), event("e1", "email:bo@example.com"), *[event("e1", f"user:{n}") for n in range(900)]
+    )
+    assert refused.error.reason == reason_pb2.REASON_NOT_FOUND
+    assert taken.outcome == OK
+    assert {(result.outcome, result.profile_id) for result in repeats} == {(DUPLICATE, taken.profile_id)}
+    assert len(await service.everybody()) == 1
+
+
+async def test_of_consents_about_one_thing_the_newest_holds_however_they_are_listed(service: Service) -> None:
+    item = person("email:ana@example.com")
+    for state, at in ((profile_pb2.CONSENT_STATE_OPTED_OUT, 200), (profile_pb2.CONSENT_STATE_OPTED_IN, 100)):
+        item.consents.add(channel=CHANNEL_EMAIL, topic="news", state=state).changed_at.seconds = at
+    await service.profiles(item)
+    [known] = await service.everybody()
+    assert [consent.state for consent in known.consents] == [profile_pb2.CONSENT_STATE_OPTED_OUT]
 
 
 async def test_an_event_of_nobody_and_one_too_large_fail_alone(service: Service) -> None:
