@@ -9,8 +9,8 @@ from typing import Any
 
 import grpc
 from camino.client import CaminoError, from_rpc_error
-from camino.testing.rpcs import Rpc, rpcs
 from camino.testing.fake import FakeCamino
+from camino.testing.rpcs import Rpc, rpcs
 from google.protobuf.json_format import MessageToDict, ParseDict
 
 from tests.house import house
