@@ -176,6 +176,7 @@ def answers(name: str, image: Built, told: dict[str, str]) -> dict[str, str]:
     process = Process(["env", "-i", *environment, *image.entry, f"services.{name}", "serve"], image.directory)
     try:
         address = process.said(r"listen\W+([0-9.:]+)")[1]
+        process.said(r"\bready\b")
         with grpc.insecure_channel(address) as channel:
             health = health_pb2_grpc.HealthStub(channel)
             said = {}
