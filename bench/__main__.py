@@ -21,6 +21,8 @@ RUNS = 5
 EVENTS = 10_000
 SENDS = 3_000
 RECIPIENTS = 10_000
+SINGLES = 4_000
+CALLERS = 64
 STEADY_RATE = 50
 STEADY_S = 10
 
@@ -37,6 +39,7 @@ MESSAGES_PER_RECIPIENT = 2
 @dataclass
 class Figures:
     ingested: list[float] = field(default_factory=list)
+    singles: list[float] = field(default_factory=list)
     triggered: list[float] = field(default_factory=list)
     triggered_cpu: list[float] = field(default_factory=list)
     p50: list[float] = field(default_factory=list)
@@ -57,6 +60,19 @@ async def ingest(stack: Measured, workspace: str, figures: Figures) -> None:
     await stack.events(workspace, "p", range(EVENTS), "purchase")
     figures.ingested.append(EVENTS / (time.perf_counter() - began))
     await stack.members(workspace, EVENTS)
+
+
+async def singles(stack: Measured, workspace: str, figures: Figures) -> None:
+    """Events one by one, each in a request of its own, from many callers at once."""
+    callers = asyncio.Semaphore(CALLERS)
+
+    async def one(person: int) -> None:
+        async with callers:
+            await stack.events(workspace, "v", [person], "view")
+
+    began = time.perf_counter()
+    await asyncio.gather(*(one(person) for person in range(SINGLES)))
+    figures.singles.append(SINGLES / (time.perf_counter() - began))
 
 
 async def triggered(stack: Measured, workspace: str, figures: Figures) -> None:
@@ -115,6 +131,7 @@ async def run(figures: Figures) -> None:
         await stack.people("bench", EVENTS)
         await stack.publish("bench")
         await ingest(stack, "bench", figures)
+        await singles(stack, "bench", figures)
         await triggered(stack, "bench", figures)
         await steady(stack, "bench", figures)
         await campaign(stack, "bench", figures)
@@ -147,6 +164,7 @@ def show(figures: Figures, console: Console) -> None:
             ">= 5,000",
             f"{bare_ingest:,.0f}/s: bare gRPC and 2 writes",
         ),
+        (f"single events ingested/s, durable, {CALLERS} callers", spread(figures.singles), ">= 1,500", ""),
         ("triggered sends/s, event to accept", spread(figures.triggered), ">= 400", ""),
         (
             "CPU ms per triggered send, all processes",
