@@ -9,7 +9,7 @@ from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from services.chassis.errors import Violation
+from services.chassis.errors import CaminoError, Violation
 from services.chassis.tracing import Tracing, traceparent
 
 Item = TypeVar("Item")
@@ -31,8 +31,8 @@ class Gathering(Generic[Item, Result]):
     """Gives `take` what several requests of a workspace ask for as one batch, and each request its part of the results.
 
     A request that comes while nothing is under way is taken at once, so that a batch of one waits for nothing. A
-    request is taken after those that came before it. One that is given up may be taken all the same. What `take` raises
-    is raised to all whose items it was given.
+    request is taken after those that came before it. One that is given up may be taken all the same. When a store
+    that is away fails a batch, it fails all of its requests; any other failure only those that fail by themselves.
     """
 
     def __init__(self, take: Take[Item, Result], tracing: Tracing, *, most: int) -> None:
@@ -80,6 +80,12 @@ class Gathering(Generic[Item, Result]):
             with self._tracing.batch("ingest", places):
                 results = await self._take(workspace_id, items, violations)
         except Exception as error:
+            passing = isinstance(error, CaminoError) and error.status.transient
+            if len(batch) > 1 and not passing:
+                # A fault that one request provokes is not to be that of the others. What was taken may be taken again.
+                for asked in batch:
+                    await self._give(workspace_id, [asked])
+                return
             for asked in batch:
                 if not asked.answer.done():
                     asked.answer.set_exception(error)

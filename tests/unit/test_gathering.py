@@ -22,6 +22,8 @@ class Taker:
     async def take(self, workspace: str, items: Sequence[str], violations: Mapping[int, Violation]) -> list[str]:
         self.batches.append((workspace, list(items), {index: found.field for index, found in violations.items()}))
         await self.may.wait()
+        if "poison" in items:
+            raise KeyError("poison")
         if "away" in items:
             raise StoreUnavailable("away")
         return [item.upper() for item in items]
@@ -92,6 +94,14 @@ async def test_what_fails_fails_for_its_batch_only(taker: Taker, gather: Gatheri
         with pytest.raises(StoreUnavailable):
             await task
     assert await gather("shop", ["c"], {}) == ["C"]
+
+
+async def test_a_fault_that_one_request_provokes_is_its_own(taker: Taker, gather: Gathering[str, str]) -> None:
+    tasks = await asked(gather, ["a"], ["b"], ["poison"], ["c"])
+    taker.may.set()
+    assert [await tasks[index] for index in (0, 1, 3)] == [["A"], ["B"], ["C"]]
+    with pytest.raises(KeyError):
+        await tasks[2]
 
 
 async def test_one_that_is_given_up_keeps_no_other_from_its_answer(taker: Taker, gather: Gathering[str, str]) -> None:
