@@ -7,7 +7,7 @@ import json
 import os
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,9 +167,11 @@ class Measured:
 
 
 @asynccontextmanager
-async def measured(**channels: str) -> AsyncIterator[Measured]:
+async def measured(
+    prepare: Callable[[Path], Awaitable[None]] | None = None, **channels: str
+) -> AsyncIterator[Measured]:
     """A stack with the log provider, everything on this machine: on the embedded store, unless MONGODB_URI and NATS_URL
-    say otherwise. `channels` are settings of that service."""
+    say otherwise. `prepare` fills its directory before it starts; `channels` are settings of that service."""
     async with AsyncExitStack() as exits:
         directory = Path(exits.enter_context(tempfile.TemporaryDirectory(prefix="camino-bench-")))
         sent = directory / "sent.jsonl"
@@ -181,6 +183,8 @@ async def measured(**channels: str) -> AsyncIterator[Measured]:
         stack = Stack(
             directory, dict.fromkeys(SERVICES, 0), environment=environment, nats_url=os.environ.get("NATS_URL", "")
         )
+        if prepare is not None:
+            await prepare(directory)
         began = time.perf_counter()
         stack.start()
         exits.callback(stack.stop)

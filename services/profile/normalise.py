@@ -7,24 +7,28 @@ from functools import lru_cache
 from zoneinfo import available_timezones
 
 from services.chassis.errors import InvalidArgument
+from services.profile.domain.rules import Normaliser, Rules
 
 # A dot-atom or quoted local part and a dotted domain; whether mail arrives there is for the provider to say (RFC 5321,
-# 4.1.2).
-_EMAIL = re.compile(r'^(?:[^\s@"(),:;<>\[\]\\]+|"[^"]+")@[^\s@"(),:;<>\[\]\\]+\.[^\s@"(),:;<>\[\]\\.]+$')
-_LOCALE = re.compile(r"^[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*$")
+# 4.1.2). Nowhere a control character: in a header, a line break would begin another.
+_NO_ATOM = r'\s\x00-\x1f\x7f@"(),:;<>\[\]\\'
+_EMAIL = re.compile(rf'(?:[^{_NO_ATOM}]+|"[^"\x00-\x1f\x7f]+")@(?:[^{_NO_ATOM}.]+\.)+[^{_NO_ATOM}.]+')
+_LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 
 
-def identity(namespace: str, value: str, field: str) -> tuple[str, str]:
-    """The identity in its normal form: emails trimmed and lower-cased, phone numbers in E.164, others as they are.
+def identity(namespace: str, value: str, field: str, rules: Rules) -> tuple[str, str]:
+    """The identity in its normal form, as the rules say of its namespace: emails trimmed and lower-cased, phone numbers
+    in E.164, others as they are.
 
     Raises `InvalidArgument` naming `field`.
     """
-    if namespace == "email":
+    normaliser = rules.namespace(namespace).normaliser
+    if normaliser is Normaliser.EMAIL:
         email = value.strip().lower()
-        if not _EMAIL.match(email) or len(email) > 254:
+        if not _EMAIL.fullmatch(email) or len(email) > 254:
             raise InvalidArgument.at(field, "is not an email address; send it as name@example.com")
         return namespace, email
-    if namespace == "phone":
+    if normaliser is Normaliser.PHONE:
         return namespace, _e164(value, field)
     return namespace, value
 
@@ -55,6 +59,6 @@ def time_zone(name: str, field: str) -> str:
 
 def locale(tag: str, field: str) -> str:
     """A BCP 47 tag with hyphens. Raises `InvalidArgument` naming `field`."""
-    if tag and not _LOCALE.match(tag):
+    if tag and not _LOCALE.fullmatch(tag):
         raise InvalidArgument.at(field, f"{tag!r} is not a BCP 47 tag; send one such as es-ES")
     return tag.replace("_", "-")

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from camino.profile.v1 import profile_events_pb2
 
 from services.chassis.documents import Collection, Document
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.ids import derive_id
-from services.profile import convert
+from services.profile import convert, finding
 from services.profile.store import Store
-
-_OWING = ("publish_at", "traceparent")
-"""The fields of what is still to be published."""
+from services.profile.storing import OWING
 
 
 class Outbox:
@@ -27,19 +25,42 @@ class Outbox:
     async def deliver(self, written: list[Document]) -> None:
         """Publish profiles and events as they are in the store. One read, one publish, one write for each of the two.
 
-        An event whose profile is gone is of a workspace that is being deleted: there is nobody to tell of.
+        An event of a profile that was merged is told as the one's that stays. One whose profile is gone is of somebody
+        who was erased, or of a workspace that is being deleted: there is nobody to tell of.
         """
-        events = [document for document in written if "type" in document.body]
-        profiles = [document for document in written if "type" not in document.body]
+        events = _newest(document for document in written if "type" in document.body)
+        profiles = _newest(document for document in written if convert.is_profile(document.body))
         known = {document.id: document for document in profiles}
         missing = {document.body["profile"] for document in events} - known.keys()
-        known.update(await self._store.profiles.get(missing))
+        known.update(await self._now(missing))
         # A profile's own change first: whoever reads its event then knows the person.
         batch = [_outgoing(document, document) for document in profiles]
         batch += [_outgoing(known[profile], event) for event in events if (profile := event.body["profile"]) in known]
         await self._publisher.publish(batch)
         await _published(self._store.profiles, profiles)
         await _published(self._store.events, events)
+
+    async def _now(self, keys: Iterable[str]) -> dict[str, Document]:
+        """The profiles that these keys mean now."""
+        wanted: dict[str, list[str]] = {}
+        for key in keys:
+            workspace_id, _, profile_id = key.partition("/")
+            wanted.setdefault(workspace_id, []).append(profile_id)
+        found: dict[str, Document] = {}
+        for workspace_id, profile_ids in wanted.items():
+            profiles = await finding.profiles(self._store, workspace_id, profile_ids)
+            found.update((f"{workspace_id}/{id_}", document) for id_, document in profiles.items())
+        return found
+
+
+def _newest(written: Iterable[Document]) -> list[Document]:
+    """Each document once. One that is changed again before it's delivered is offered again."""
+    newest: dict[str, Document] = {}
+    for document in written:
+        before = newest.get(document.id)
+        if before is None or before.rev < document.rev:
+            newest[document.id] = document
+    return list(newest.values())
 
 
 def _outgoing(profile: Document, cause: Document) -> Outgoing:
@@ -59,5 +80,5 @@ def _outgoing(profile: Document, cause: Document) -> Outgoing:
 async def _published(collection: Collection, documents: Sequence[Document]) -> None:
     """Take documents out of the outbox. One that changed meanwhile stays: it's owed again, with what changed."""
     for document in documents:
-        document.body = {name: value for name, value in document.body.items() if name not in _OWING}
+        document.body = {name: value for name, value in document.body.items() if name not in OWING}
     await collection.put(documents)

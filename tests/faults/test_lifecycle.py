@@ -22,7 +22,8 @@ from bench.fixture import Measured, measured
 from cli.stack import ROOT, SERVICES, Stack, free_port
 from services.chassis.server import LIVE
 from services.chassis.testing import eventually
-from tests.faults.test_stack_crash import SHORT, accepted, per_address, retried
+from tests.faults.retrying import retried
+from tests.faults.test_stack_crash import SHORT, accepted, per_address
 from tests.servers import nats_server, secantusd
 
 SERVING = health_pb2.HealthCheckResponse.SERVING

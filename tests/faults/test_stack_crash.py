@@ -6,13 +6,13 @@ import asyncio
 import json
 from collections import Counter
 
-import grpc
 import pytest
 from camino.channels.v1 import message_pb2, message_service_pb2
 from camino.orchestrator.v1 import campaign_pb2, campaign_service_pb2
 
 from bench.fixture import Measured, measured
 from services.chassis.testing import eventually
+from tests.faults.retrying import retried
 
 PEOPLE = 600
 WORKSPACE = "crash"
@@ -31,18 +31,6 @@ def accepted(stack: Measured) -> Counter[str]:
 
 def per_address(stack: Measured) -> Counter[str]:
     return Counter(json.loads(line)["to"] for line in stack.sent.read_text().splitlines())
-
-
-async def retried(call, attempts: int = 100):  # type: ignore[no-untyped-def]
-    """As a client does: the same request again while the answer is UNAVAILABLE."""
-    for _ in range(attempts - 1):
-        try:
-            return await call()
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
-                raise
-            await asyncio.sleep(0.1)
-    return await call()
 
 
 @pytest.mark.parametrize("victim", ["profile", "segment", "orchestrator", "channels", "nats"])

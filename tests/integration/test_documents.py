@@ -32,34 +32,10 @@ THINGS = Schema(
 BARE = Schema("bare", owner=Owner.SERVICE)
 
 
-@pytest.fixture(scope="session")
-def secantusd_uri() -> Iterator[str]:
-    with secantusd() as uri:
-        yield uri
-
-
-@pytest.fixture(params=["embedded", "secantusd", *(["mongodb"] if os.environ.get("MONGODB_URI") else [])])
-async def database(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Database]:
-    """An empty database of each engine, with the collections made."""
-    uri = {
-        "embedded": lambda: "",
-        "secantusd": lambda: request.getfixturevalue("secantusd_uri"),
-        "mongodb": lambda: os.environ["MONGODB_URI"],
-    }[request.param]()
-    name = f"test_{uuid.uuid4().hex}"
-    async with AsyncExitStack() as stack:
-        if uri:
-            stack.push_async_callback(_drop, uri, name)
-        opened = await open_database(uri=uri, path=tmp_path / "documents.db", name=name)
-        stack.push_async_callback(opened.close)
-        await opened.migrate([THINGS, BARE])
-        yield opened
-
-
-async def _drop(uri: str, name: str) -> None:
-    database = MongoDatabase(uri, name)
-    await database.drop()
-    await database.close()
+@pytest.fixture
+async def database(empty_database: Database) -> Database:
+    await empty_database.migrate([THINGS, BARE])
+    return empty_database
 
 
 @pytest.fixture

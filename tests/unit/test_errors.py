@@ -25,11 +25,12 @@ from services.chassis.errors import CaminoError, Status
 from services.chassis.interceptors import UndeclaredMethod, describe
 from services.chassis.server import Mounted, Server
 from services.chassis.sqlite import SqliteDatabase
-from services.chassis.testing import FakeClock, serving
+from services.chassis.testing import serving
 from services.chassis.tracing import Tracing
 from services.profile import service
-from services.profile.ingest import Ingest
+from services.profile.rules import Registry
 from services.profile.store import SCHEMAS, Store
+from tests.people import Replica
 
 NAME = "camino.profile.v1.ProfileService"
 
@@ -62,14 +63,20 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 @pytest.fixture
 async def client(store: Store) -> AsyncIterator[Client]:
-    servicer = service.ProfileServicer(store, Ingest(store, FakeClock(), 8, lambda documents: None), Tracing())
+    servicer = made(service.ProfileServicer, store)
     async with serving(App([service.mounted(servicer)], [])) as channel:
         yield Client(channel, profile_service_pb2_grpc.ProfileServiceStub(channel))
 
 
+def made(kind: type[service.ProfileServicer], store: Store) -> service.ProfileServicer:
+    replica = Replica(store)
+    registry = Registry(store, replica.clock)
+    return kind(store, registry, replica.profiles, replica.events, replica.unlinking, replica.clock, Tracing())
+
+
 @pytest.fixture
 async def buggy(store: Store) -> AsyncIterator[Any]:
-    servicer = Buggy(store, Ingest(store, FakeClock(), 8, lambda documents: None), Tracing())
+    servicer = made(Buggy, store)
     async with serving(App([service.mounted(servicer)], [])) as channel:
         yield profile_service_pb2_grpc.ProfileServiceStub(channel)
 
