@@ -11,7 +11,7 @@ from camino.orchestrator.v1 import orchestrator_events_pb2
 from camino.profile.v1 import profile_events_pb2
 from pydantic import Field
 
-from services.chassis import ops
+from services.chassis import ops, personal_data
 from services.chassis.app import App, Footing, stand_on
 from services.chassis.broker import ConsumerSpec, StreamSpec
 from services.chassis.clients import open_channel
@@ -27,7 +27,9 @@ from services.orchestrator import campaign_service, decision_service, journey_se
 from services.orchestrator.campaigns.launch import Launcher
 from services.orchestrator.campaigns.sending import Sending
 from services.orchestrator.clients import Profiles, Segments, Templates
+from services.orchestrator.erasing import Erasing
 from services.orchestrator.obligations import Obligations, Owed
+from services.orchestrator.personal_data import OrchestratorPersonalData
 from services.orchestrator.publishing import Checks
 from services.orchestrator.registry import Registry
 from services.orchestrator.runner import Runner
@@ -36,6 +38,7 @@ from services.orchestrator.store import LAST_RESEND, SCHEMAS, Store
 
 _DAY_S = 24 * 3600
 _SHARDS_AT_ONCE = 4
+_SENDS = StreamSpec("CAMINO_ORCHESTRATOR", (orchestrator_events_pb2.SendRequested,), "work", max_age_s=30 * _DAY_S)
 
 
 class OrchestratorConfig(ServiceConfig):
@@ -57,8 +60,7 @@ def _consumers(config: OrchestratorConfig) -> tuple[ConsumerSpec, ConsumerSpec]:
 
 
 def footing(config: OrchestratorConfig) -> Footing:
-    sends = StreamSpec("CAMINO_ORCHESTRATOR", (orchestrator_events_pb2.SendRequested,), "work", max_age_s=30 * _DAY_S)
-    return Footing("orchestrator", SCHEMAS, streams=(sends,), consumers=_consumers(config))
+    return Footing("orchestrator", SCHEMAS, streams=(_SENDS,), consumers=_consumers(config))
 
 
 @asynccontextmanager
@@ -79,6 +81,7 @@ async def build(config: OrchestratorConfig, clock: Clock, *, telemetry: Telemetr
         store = Store.of(resources.database)
         registry = Registry(store, clock)
         await registry.refresh()
+        erasing = Erasing(store, clock, lambda workspace_id, key: resources.broker.purge(_SENDS, workspace_id, key=key))
         obligations = Obligations(resources.publisher, clock, config.partitions)
         requests: Pump[Owed] = Pump("requests", obligations.publish, metrics=telemetry.metrics)
 
@@ -113,6 +116,7 @@ async def build(config: OrchestratorConfig, clock: Clock, *, telemetry: Telemetr
             registry,
             profiles,
             segments,
+            erasing,
             clock,
             config.partitions,
             owed=requests.offer,
@@ -122,6 +126,7 @@ async def build(config: OrchestratorConfig, clock: Clock, *, telemetry: Telemetr
         sending = Sending(
             store,
             profiles,
+            erasing,
             clock,
             owed=requests.offer,
             hint=lambda partition, at: hints["shards"].hint(partition, at),
@@ -140,10 +145,10 @@ async def build(config: OrchestratorConfig, clock: Clock, *, telemetry: Telemetr
         hints["campaigns"] = when("campaigns", store.campaigns, "wake_at", launcher.woken)
 
         async def repeat_runs(due: list[Document]) -> None:
-            await obligations.repeat(store.runs, due)
+            await obligations.repeat(store.runs, await erasing.owing_runs(due))
 
         async def repeat_shards(due: list[Document]) -> None:
-            await obligations.repeat(store.shards, due)
+            await obligations.repeat(store.shards, await erasing.owing_shards(due))
 
         changes, settled = _consumers(config)
         checks = Checks(templates, segments)
@@ -153,7 +158,8 @@ async def build(config: OrchestratorConfig, clock: Clock, *, telemetry: Telemetr
                 campaign_service.mounted(
                     campaign_service.CampaignServicer(store, checks, clock, config.partitions, hints["campaigns"].hint)
                 ),
-                decision_service.mounted(decision_service.DecisionServicer(store)),
+                decision_service.mounted(decision_service.DecisionServicer(store, profiles)),
+                personal_data.mounted(OrchestratorPersonalData(store, erasing), resources.dead_letters),
                 *ops.mounted(resources, forget=registry.forget),
             ],
             loops=[

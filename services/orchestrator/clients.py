@@ -28,7 +28,9 @@ class Profiles:
         self._stub = profile_service_pb2_grpc.ProfileServiceStub(channel)
 
     async def get(self, workspace_id: str, profile_ids: Collection[str]) -> dict[str, Person]:
-        """The people with these ids; those that don't exist are left out."""
+        """For each id the person that it means: a profile, or that which it was merged into. Those that don't exist are
+        left out."""
+        batches = list(_batches(profile_ids))
         replies = await asyncio.gather(
             *(
                 ask(
@@ -36,10 +38,15 @@ class Profiles:
                         profile_service_pb2.BatchGetProfilesRequest(workspace_id=workspace_id, profile_ids=batch)
                     )
                 )
-                for batch in _batches(profile_ids)
+                for batch in batches
             )
         )
-        return {wire.profile_id: convert.person_of(wire) for reply in replies for wire in reply.profiles}
+        people: dict[str, Person] = {}
+        for batch, reply in zip(batches, replies, strict=True):
+            found = {wire.profile_id: convert.person_of(wire) for wire in reply.profiles}
+            meant = {id_: reply.merged_into.get(id_, id_) for id_ in batch}
+            people |= {id_: found[profile_id] for id_, profile_id in meant.items() if profile_id in found}
+        return people
 
 
 class Segments:

@@ -37,7 +37,7 @@ def timestamp(at: int) -> Timestamp | None:
 
 
 def person_of(profile: profile_pb2.Profile) -> Person:
-    """The profile as deciding sees it. Of several endpoints of a channel the one that was linked first is used."""
+    """The profile as deciding sees it. Of several endpoints of a channel the first is used."""
     endpoints: dict[int, str] = {}
     for identity in profile.identities:
         channel = _ENDPOINTS.get(identity.namespace)
@@ -50,6 +50,8 @@ def person_of(profile: profile_pb2.Profile) -> Person:
         {(consent.channel, consent.topic): consent.state for consent in profile.consents},
         profile.time_zone,
         profile.locale,
+        tuple(profile.merged_profile_ids),
+        instant(profile.update_time),
     )
 
 
@@ -194,6 +196,28 @@ def run_body(run: Run) -> Body:
         "visits": dict(run.visits),
         "ended": run.ended_at,
         "end_reason": run.end_reason,
+    }
+
+
+def erased_run(body: Body, now: int) -> Body:
+    """What is left of a run when its person is erased: that there was one, by the ids that keep it from beginning
+    again."""
+    kept = {name: body[name] for name in ("journey", "version", "partition", "profile", "created")}
+    return {
+        **kept,
+        "event": ["", "", {}],
+        "step": "",
+        "state": int(RunState.ERASED),
+        "wake_at": None,
+        "due_since": 0,
+        "visits": {},
+        "ended": body["ended"] or now,
+        "end_reason": "",
+        "sends": [],
+        "owed": {},
+        "unknown": {},
+        "resends": 0,
+        "resend_at": None,
     }
 
 

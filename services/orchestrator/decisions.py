@@ -22,18 +22,24 @@ def record(
     spec: SendSpec,
     decision: Decision,
     *,
+    source_key: str,
     source_id: str,
     source_name: str,
     step_id: str,
     now: int,
 ) -> Document:
-    """A decision as a document. Deciding the same at the same instant again is the same record."""
+    """A decision as a document. Deciding the same at the same instant again is the same record.
+
+    It's about the profile id that the run or the audience has, also when that profile was merged into another since:
+    so it's found again by what it came from. `source_key` names the document that would owe the message.
+    """
     return Document(
         f"{workspace_id}/{decision_id}/{now}",
         {
             "profile": f"{workspace_id}/{profile_id}",
             "at": now,
             "source": [source_id, source_name, step_id],
+            "by": source_key,
             "spec": [spec.channel, spec.topic, spec.purpose],
             "verdict": int(decision.verdict),
             "hold_until": decision.hold_until,

@@ -8,15 +8,16 @@ an obligation goes when its message is terminal.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from camino.channels.v1 import channels_events_pb2, message_pb2
 from camino.orchestrator.v1 import orchestrator_events_pb2
 
+from services.chassis import documents
 from services.chassis.clock import Clock
-from services.chassis.documents import Collection, Document, change
+from services.chassis.documents import Document, change
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.ids import partition_of
 from services.chassis.wire import set_instant, set_values
@@ -112,7 +113,7 @@ class Obligations:
             ]
         )
 
-    async def repeat(self, collection: Collection, due: list[Document]) -> None:
+    async def repeat(self, collection: documents.Collection, due: list[Document]) -> None:
         """Request again what these documents owe, or don't know the end of, and put off the next time."""
         await self.publish(
             Owed(SendRequested.FromString(wire), document.body.get("traceparent", ""))
@@ -137,6 +138,28 @@ def owe(body: Body, requests: Iterable[orchestrator_events_pb2.SendRequested], n
     body["owed"] = owed
     body["resends"] = 0 if owed else body.get("resends", 0)
     body["resend_at"] = now + resend_after(0) if owed else None
+
+
+def recipients(body: Body) -> set[str]:
+    """Whom a document owes messages, or doesn't know the end of one."""
+    return {_recipient(wire) for wire in (*body["owed"].values(), *body["unknown"].values())}
+
+
+def call_off(body: Body, profile_ids: Collection[str]) -> tuple[int, int]:
+    """Take messages to these profiles out of what a document owes. How many were owed, and how many of unknown end."""
+    owed, unknown = (
+        {send_id: wire for send_id, wire in body[field].items() if _recipient(wire) not in profile_ids}
+        for field in ("owed", "unknown")
+    )
+    called_off = len(body["owed"]) - len(owed), len(body["unknown"]) - len(unknown)
+    body["owed"], body["unknown"] = owed, unknown
+    if not owed and not unknown:
+        body["resend_at"] = None
+    return called_off
+
+
+def _recipient(request_bytes: bytes) -> str:
+    return str(SendRequested.FromString(request_bytes).profile_id)
 
 
 def settle(body: Body, settled: Iterable[channels_events_pb2.MessageSettled]) -> dict[str, tuple[str, str]]:

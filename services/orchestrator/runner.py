@@ -3,56 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from camino.orchestrator.v1 import orchestrator_events_pb2
 from camino.profile.v1 import profile_events_pb2
 
-from services.chassis.clock import MILLISECOND, MINUTE, Clock
+from services.chassis.clock import MILLISECOND, Clock
 from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Document
 from services.chassis.ids import derive_id, partition_of
 from services.chassis.metrics import Metrics
 from services.chassis.tracing import traceparent_of
-from services.chassis.wire import instant, value_of
 from services.orchestrator import convert, decisions, obligations
 from services.orchestrator.clients import Profiles, Segments
 from services.orchestrator.convert import Body
 from services.orchestrator.domain.decision import Verdict
-from services.orchestrator.domain.engine import Event, Facts, Run, RunState, Transition, abandon, advance
-from services.orchestrator.domain.journey import Journey
+from services.orchestrator.domain.engine import Facts, Run, RunState, Transition, abandon, advance
 from services.orchestrator.domain.person import Person
+from services.orchestrator.entering import Entering, second_runs
+from services.orchestrator.erasing import Erasing
 from services.orchestrator.registry import Registry
 from services.orchestrator.store import Store
+from services.orchestrator.walk import Walk
 
 _BEHIND_PAUSE = 20 * MILLISECOND
-_BEHIND_LIMIT = MINUTE
-
-
-@dataclass(slots=True)
-class Walk:
-    """A run on its way through a batch: where it came from, and where it got."""
-
-    workspace_id: str
-    journey: Journey
-    run: Run
-    document: Document | None
-    person: Person | None
-    paused: bool
-    traceparent: str
-    """Where it is in the trace of the event that began it; empty when that isn't traced."""
-    transition: Transition | None = None
-
-    @property
-    def key(self) -> str:
-        return f"{self.workspace_id}/{self.run.run_id}"
-
-    def asks(self, now: int) -> tuple[str, str]:
-        """The profile whose memberships it needs, and the event that the segments must have seen by then: the one that
-        the run began with, but not for ever, lest it waits for a dead letter."""
-        young = now - self.run.created_at < _BEHIND_LIMIT
-        return self.run.profile_id, self.run.event.event_id if young else ""
 
 
 class Runner:
@@ -64,6 +39,7 @@ class Runner:
         registry: Registry,
         profiles: Profiles,
         segments: Segments,
+        erasing: Erasing,
         clock: Clock,
         partitions: int,
         *,
@@ -75,6 +51,8 @@ class Runner:
         self._registry = registry
         self._profiles = profiles
         self._segments = segments
+        self._erasing = erasing
+        self._entering = Entering(store, registry, profiles, erasing)
         self._clock = clock
         self._partitions = partitions
         self._owed = owed
@@ -84,55 +62,37 @@ class Runner:
     async def triggered(self, changes: list[profile_events_pb2.ProfileChanged]) -> Mapping[int, Retry | Dead]:
         """Begin the runs that these events trigger. An event that comes again finds its runs there, and begins none."""
         now = self._clock.now()
-        walks: dict[str, Walk] = {}
-        for change in changes:
-            if not change.HasField("event"):
-                continue
-            wire = change.event
-            triggered = self._registry.triggered_by(wire.workspace_id, wire.type)
-            if not triggered:
-                continue
-            properties = {name: value_of(value) for name, value in wire.properties.items()}
-            person: Person | None = None
-            for published in triggered:
-                journey = published.journey
-                age = now - instant(wire.occurred_at)
-                if not published.takes_in or not journey.takes(wire.type, properties, age):
-                    continue
-                person = person or convert.person_of(change.profile)
-                once = wire.profile_id if journey.once else f"{wire.profile_id}/{wire.event_id}"
-                run_id = derive_id("run", wire.workspace_id, journey.journey_id, once)
-                event = Event(wire.event_id, wire.type, properties)
-                run = Run(run_id, wire.profile_id, event, journey.first, now)
-                walk = Walk(wire.workspace_id, journey, run, None, person, published.paused, traceparent_of(change))
-                walks.setdefault(walk.key, walk)
         # Those that have begun are left out here, not only by the write: nothing may be recorded of what they won't do.
-        begun = await self._store.runs.get(walks)
-        fresh = [walk for key, walk in walks.items() if key not in begun]
+        fresh = await self._entering.begin(changes, now)
         if fresh:
             await self._walk(fresh, now)
         return {}
 
     async def woken(self, due: list[Document]) -> None:
-        """Let runs whose time has come go on. Those whose journey was deleted don't."""
+        """Let runs whose time has come go on, for whoever their profiles are now. Those don't whose journey was
+        deleted, or whose person, who may enter it once, turned out to have been in it before."""
         now = self._clock.now()
         versions = await self._registry.versions({(d.body["journey"], d.body["version"]) for d in due})
         people = await self._people(due)
         walks = []
-        stranded = []
+        ended = []
         for document in due:
             workspace_id, _, run_id = document.id.partition("/")
             run = convert.run_of(run_id, document.body)
             journey = versions.get((document.body["journey"], document.body["version"]))
             if journey is None:
-                ended = abandon(run, now, "its journey was deleted")
-                stranded.append(Document(document.id, {**document.body, **convert.run_body(ended)}, document.rev))
+                ended.append(_left(document, abandon(run, now, "its journey was deleted")))
                 continue
             paused = self._registry.paused(document.body["journey"])
             person = people.get((workspace_id, run.profile_id))
             walks.append(Walk(workspace_id, journey, run, document, person, paused, traceparent_of(document)))
-        await self._store.runs.put(stranded)
-        await self._walk(walks, now)
+        second = await second_runs(self._store.runs, walks, now)
+        for walk in walks:
+            if walk.document and walk.key in second:
+                reason = f"the same person's run {second[walk.key]} began before"
+                ended.append(_left(walk.document, abandon(walk.run, now, reason, RunState.MERGED)))
+        await self._store.runs.put(ended)
+        await self._walk([walk for walk in walks if walk.key not in second], now)
 
     async def _people(self, due: list[Document]) -> dict[tuple[str, str], Person]:
         wanted: dict[str, set[str]] = {}
@@ -159,8 +119,8 @@ class Runner:
         # Records first: a decision that took effect is always on record.
         await decisions.keep(self._store.decisions, [one for found in records.values() for one in found])
         outcome = await self._store.runs.put(writes)
-        # Lost ones were begun, or moved on, by someone else, who does what follows.
-        lost = {*outcome.conflicted, *outcome.duplicate}
+        # Lost ones were begun, or moved on, by someone else, who does what follows; or were erased.
+        lost = {*outcome.conflicted, *outcome.duplicate, *await self._erased_meanwhile(walks)}
         await decisions.forget(self._store.decisions, [one for key in lost for one in records[key]])
         self._tally.add(one for key, found in records.items() if key not in lost for one in found)
         self._owed(
@@ -175,6 +135,16 @@ class Runner:
             elif document.id in outcome.conflicted:
                 # Perhaps only an end came in meanwhile: then the run is still due.
                 self._hint(document.body["partition"], now)
+
+    async def _erased_meanwhile(self, walks: list[Walk]) -> set[str]:
+        """End the runs that were begun while their people were erased: erasing may have looked for runs before. Their
+        keys. One that was there already has been changed by erasing, so this write of it is lost."""
+        begun = {walk.key: f"{walk.workspace_id}/{walk.run.profile_id}" for walk in walks if walk.document is None}
+        erased = await self._erasing.marked(begun.values()) if begun else set()
+        gone = {key for key, person in begun.items() if person in erased}
+        if gone:
+            await self._erasing.end((await self._store.runs.get(gone)).values())
+        return gone
 
     async def _advance(self, walks: list[Walk], now: int) -> None:
         """Advance each, looking up the memberships that any of them need in one call per round."""
@@ -230,6 +200,7 @@ class Runner:
         sends."""
         assert walk.transition is not None
         records = []
+        source_key = f"run:{walk.run.run_id}"
         for decided in walk.transition.decided:
             decision, spec = decided.decision, decided.spec
             send_id = derive_id(
@@ -248,6 +219,7 @@ class Runner:
                     walk.run.profile_id,
                     spec,
                     decision,
+                    source_key=source_key,
                     source_id=walk.run.run_id,
                     source_name=walk.journey.journey_id,
                     step_id=decided.step_id,
@@ -265,13 +237,18 @@ class Runner:
                         workspace_id=walk.workspace_id,
                         send_id=send_id,
                         endpoint=decision.endpoint,
-                        source_key=f"run:{walk.run.run_id}",
+                        source_key=source_key,
                         source_id=walk.run.run_id,
                         not_after=decided.due_since + spec.lifetime,
                         event={**walk.run.event.properties, "type": walk.run.event.type},
                     )
                 )
         return records
+
+
+def _left(document: Document, run: Run) -> Document:
+    """The document of a run that doesn't go on. What it owes is still owed."""
+    return Document(document.id, {**document.body, **convert.run_body(run)}, document.rev)
 
 
 def _put_off(run: Run, now: int) -> Run:

@@ -7,6 +7,8 @@
 `audiences`        `<workspace>/<occurrence_id>/<shard>`  who it's for: frozen
 `shards`           `<workspace>/<occurrence_id>/<shard>`  how far those are, with what is owed
 `decisions`        `<workspace>/<decision_id>/<instant>`  every verdict
+`claims`           `<workspace>/<occurrence_id>/<id>`     as which recipient somebody with several ids gets it
+`erased`           `<workspace>/<profile_id>`             that this profile was erased; no more than that
 
 What a run or shard owes is in its `owed`: the messages decided and not yet known to have ended. `resend_at` is when
 they're requested again.
@@ -33,11 +35,15 @@ def _of_workspaces(name: str, *indexes: Index) -> Schema:
 SCHEMAS = (
     _of_workspaces("journeys", Index("by_workspace", ("workspace",)), Index("by_update", ("all", "updated"))),
     _of_workspaces("campaigns", _WAKE, Index("by_workspace", ("workspace",))),
-    _of_workspaces("runs", _WAKE, _OWED, Index("by_journey", ("journey", "created"))),
+    _of_workspaces(
+        "runs", _WAKE, _OWED, Index("by_journey", ("journey", "created")), Index("by_profile", ("profile", "created"))
+    ),
     _of_workspaces("shards", _WAKE, _OWED, Index("by_occurrence", ("occurrence", "open"))),
     _of_workspaces("audiences"),
     _of_workspaces("journey_versions"),
     _of_workspaces("decisions", Index("by_profile", ("profile", "at"))),
+    _of_workspaces("claims"),
+    _of_workspaces("erased"),
 )
 
 FIRST_RESEND = 30 * SECOND
@@ -58,6 +64,8 @@ class Store:
     audiences: Collection
     journey_versions: Collection
     decisions: Collection
+    claims: Collection
+    erased: Collection
 
     @classmethod
     def of(cls, database: Database) -> Store:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
 
 from camino.orchestrator.v1 import campaign_pb2, orchestrator_events_pb2
 
@@ -13,13 +14,25 @@ from services.chassis.telemetry import Telemetry
 from services.chassis.tracing import traceparent
 from services.orchestrator import convert, decisions, obligations
 from services.orchestrator.campaigns import shard
+from services.orchestrator.campaigns.claims import Claims
 from services.orchestrator.clients import Profiles
 from services.orchestrator.convert import Body
 from services.orchestrator.domain.decision import SendSpec, Verdict, decide
 from services.orchestrator.domain.person import Person
+from services.orchestrator.erasing import Erasing, workspace_of
 from services.orchestrator.store import Store
 
 _PAUSE_LOOK = SECOND
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    """Recipients by their ids: who they are; the ids of those who were erased; and as which other recipient somebody
+    gets the message."""
+
+    people: Mapping[str, Person]
+    erased: Collection[str]
+    instead: Mapping[str, str]
 
 
 class Sending:
@@ -29,6 +42,7 @@ class Sending:
         self,
         store: Store,
         profiles: Profiles,
+        erasing: Erasing,
         clock: Clock,
         *,
         owed: Callable[[Iterable[obligations.Owed]], None],
@@ -38,6 +52,8 @@ class Sending:
         telemetry = telemetry or Telemetry()
         self._store = store
         self._profiles = profiles
+        self._erasing = erasing
+        self._claims = Claims(store)
         self._clock = clock
         self._owed = owed
         self._hint = hint
@@ -78,10 +94,9 @@ class Sending:
         again = [place for place, until in body["held"] if until <= now]
         body["held"] = [[place, until] for place, until in body["held"] if until > now]
         body["decided"] += turn
-        workspace_id = document.id.partition("/")[0]
-        places = [*again, *fresh]
-        people = await self._profiles.get(workspace_id, {recipients[place] for place in places}) if places else {}
-        records, requests = self._decide(document, campaign, body, recipients, places, people, now)
+        turns = {place: recipients[place] for place in (*again, *fresh)}
+        known = await self._known(document, campaign, list(turns.values()))
+        records, requests = self._decide(document, campaign, body, turns, known, now)
         waits = [until for _, until in body["held"]] + ([next_turn] if next_turn else [])
         body["wake_at"] = min(waits, default=None)
         if requests:
@@ -91,14 +106,25 @@ class Sending:
         shard.close_if_done(body)
         await self._write(document, body, records, requests)
 
+    async def _known(self, document: Document, campaign: Document, profile_ids: list[str]) -> _Known:
+        """What has to be known of these recipients, in the order of their turns."""
+        if not profile_ids:
+            return _Known({}, set(), {})
+        workspace_id = workspace_of(document.id)
+        people = await self._profiles.get(workspace_id, profile_ids)
+        nobody = {f"{workspace_id}/{id_}" for id_ in profile_ids if id_ not in people}
+        erased = {person.partition("/")[2] for person in await self._erasing.marked(nobody)}
+        found = {id_: people[id_] for id_ in profile_ids if id_ in people}
+        instead = await self._claims.instead(document.body["occurrence"], campaign.body["started"], found)
+        return _Known(people, erased, instead)
+
     def _decide(
         self,
         document: Document,
         campaign: Document,
         body: Body,
-        recipients: list[str],
-        places: list[int],
-        people: dict[str, Person],
+        turns: dict[int, str],
+        known: _Known,
         now: int,
     ) -> tuple[list[Document], list[orchestrator_events_pb2.SendRequested]]:
         workspace_id, occurrence_id, number = document.id.split("/")
@@ -107,10 +133,20 @@ class Sending:
         records: list[Document] = []
         requests: list[orchestrator_events_pb2.SendRequested] = []
         drops: list[str] = []
-        for place in places:
-            profile_id = recipients[place]
-            person = people.get(profile_id)
-            decision = decide(spec, person, paused=False, due_since=campaign.body["at"], now=now)
+        source_key = f"shard:{occurrence_id}/{number}"
+        for place, profile_id in turns.items():
+            if profile_id in known.erased:
+                drops.append(shard.ERASED)
+                continue
+            person = known.people.get(profile_id)
+            decision = decide(
+                spec,
+                person,
+                paused=False,
+                due_since=campaign.body["at"],
+                now=now,
+                instead=known.instead.get(profile_id, ""),
+            )
             send_id = derive_id(
                 "send", workspace_id, occurrence_id, "", profile_id, str(spec.channel), decision.endpoint
             )
@@ -121,6 +157,7 @@ class Sending:
                     profile_id,
                     spec,
                     decision,
+                    source_key=source_key,
                     source_id=occurrence_id,
                     source_name=campaign_id,
                     step_id="",
@@ -139,7 +176,7 @@ class Sending:
                         workspace_id=workspace_id,
                         send_id=send_id,
                         endpoint=decision.endpoint,
-                        source_key=f"shard:{occurrence_id}/{number}",
+                        source_key=source_key,
                         source_id=occurrence_id,
                         not_after=campaign.body["at"] + spec.lifetime,
                     )
@@ -162,11 +199,31 @@ class Sending:
             await decisions.forget(self._store.decisions, records)
             self._hint(body["partition"], self._clock.now())
             return
+        records, requests = await self._without_erased(document.id, records, requests)
         self._tally.add(records)
         place = traceparent()
         self._owed(obligations.Owed(wire, place) for wire in requests)
         if body["wake_at"]:
             self._hint(body["partition"], body["wake_at"])
+
+    async def _without_erased(
+        self, shard_id: str, records: list[Document], requests: list[orchestrator_events_pb2.SendRequested]
+    ) -> tuple[list[Document], list[orchestrator_events_pb2.SendRequested]]:
+        """Those of people who weren't erased meanwhile: erasing may have looked at the shard before it was written."""
+        decided = {record.body["profile"] for record in records}
+        erased = await self._erasing.marked(decided | {_person_of(wire) for wire in requests})
+        if not erased:
+            return records, requests
+        await self._erasing.take_out([shard_id], erased)
+        await decisions.forget(self._store.decisions, [one for one in records if one.body["profile"] in erased])
+        return (
+            [record for record in records if record.body["profile"] not in erased],
+            [wire for wire in requests if _person_of(wire) not in erased],
+        )
+
+
+def _person_of(wire: orchestrator_events_pb2.SendRequested) -> str:
+    return f"{wire.workspace_id}/{wire.profile_id}"
 
 
 def spec_of(body: Body) -> SendSpec:

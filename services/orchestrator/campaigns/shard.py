@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 from services.orchestrator import obligations
@@ -10,6 +10,9 @@ from services.orchestrator.convert import Body
 
 SIZE = 500
 """Recipients of a shard: one read of profiles and one write decide them all."""
+
+ERASED = "erased"
+"""Why a recipient was dropped who isn't anybody any more."""
 
 
 def new(occurrence_key: str, campaign_key: str, partition: int, total: int, first: int, now: int) -> Body:
@@ -53,6 +56,26 @@ def settle_shard(body: Body, settled: list[Any]) -> Body | None:
     after["ended"] = counts
     close_if_done(after)
     return after
+
+
+def without(body: Body, recipients: Sequence[str], profile_ids: Collection[str]) -> Body | None:
+    """A shard's body once these of its recipients were erased: what is owed to them, or held, counts as dropped, and
+    nothing of it is left. None when there was nothing. Those whose turn has yet to come are dropped then."""
+    after = dict(body)
+    owed, unknown = obligations.call_off(after, profile_ids)
+    after["held"] = [[place, until] for place, until in body["held"] if recipients[place] not in profile_ids]
+    held = len(body["held"]) - len(after["held"])
+    if not owed and not unknown and not held:
+        return None
+    after["owed_total"] = body["owed_total"] - owed
+    after["dropped"] = add(body["dropped"], [ERASED] * (owed + held))
+    close_if_done(after)
+    return after
+
+
+def erased(body: Body) -> int:
+    """How many recipients were dropped because they were erased."""
+    return int(body["dropped"].get(ERASED, 0))
 
 
 def add(counts: Mapping[str, int], names: Iterable[str]) -> dict[str, int]:

@@ -70,15 +70,23 @@ class Decision:
 
 
 def decide(
-    spec: SendSpec, person: Person | None, *, paused: bool, due_since: int, now: int, workspace_zone: str = "UTC"
+    spec: SendSpec,
+    person: Person | None,
+    *,
+    paused: bool,
+    due_since: int,
+    now: int,
+    instead: str = "",
+    workspace_zone: str = "UTC",
 ) -> Decision:
     """Ask every rule, also after a refusal, so that the record tells the whole story.
 
     `due_since` is when the message was first due: it may not be sent later than its lifetime after that. A profile that
-    is gone is dropped.
+    is gone is dropped, and so is one of a person who gets the message `instead` as another.
     """
     endpoint = person.endpoints.get(spec.channel, "") if person else ""
     rules = (
+        *((Rule("same_person", Verdict.DROP, f"gets it as {instead}"),) if instead else ()),
         _state(paused, now),
         _endpoint(spec, person, endpoint),
         _consent(spec, person),

@@ -21,6 +21,8 @@ class RunState(IntEnum):
     ACTIVE = 1
     COMPLETED = 2
     FAILED = 3
+    ERASED = 4
+    MERGED = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,9 +135,9 @@ def advance(journey: Journey, run: Run, now: int, facts: Facts) -> Transition:
         step_id = step.next
 
 
-def abandon(run: Run, now: int, reason: str) -> Run:
+def abandon(run: Run, now: int, reason: str, state: RunState = RunState.FAILED) -> Run:
     """The run, ended where it is, for it can't go on."""
-    return _ended(run, run.step_id, run.visits, now, RunState.FAILED, reason, []).run
+    return _ended(run, run.step_id, run.visits, now, state, reason, []).run
 
 
 def _holds(branch: Branch, run: Run, facts: Facts) -> bool:

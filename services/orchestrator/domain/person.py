@@ -19,3 +19,12 @@ class Person:
     consents: Mapping[tuple[int, str], int] = field(default_factory=dict)
     time_zone: str = ""
     locale: str = ""
+    merged_ids: tuple[str, ...] = ()
+    """Of profiles that turned out to be the same person."""
+    updated_at: int = 0
+    """When the profile last changed; a merge is a change."""
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """All that are the person's, that of the profile first."""
+        return self.profile_id, *self.merged_ids
