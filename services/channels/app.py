@@ -13,12 +13,13 @@ from services.channels.config import ChannelsConfig
 from services.channels.gate import Gate
 from services.channels.library import Library
 from services.channels.measures import UNKNOWN
+from services.channels.personal_data import ChannelsPersonalData
 from services.channels.providers.base import Provider
 from services.channels.providers.configured import providers
 from services.channels.sender import Rules, Sender
 from services.channels.store import SCHEMAS, Store
 from services.channels.templates import Compiler
-from services.chassis import ops
+from services.chassis import ops, personal_data
 from services.chassis.app import App, Footing, stand_on
 from services.chassis.broker import ConsumerSpec, StreamSpec
 from services.chassis.clock import SECOND, Clock
@@ -55,7 +56,9 @@ async def build(
         store = Store.of(resources.database)
         library = Library(store, Compiler(), clock)
         rules = Rules(int(config.lease_seconds * SECOND), config.partitions, config.crash_at)
-        sender = Sender(store, resources.publisher, Gate(store, library, carriers), carriers, clock, rules, telemetry)
+        gate = Gate(store, library, carriers)
+        sender = Sender(store, resources.publisher, gate, carriers, clock, rules, telemetry)
+        people = ChannelsPersonalData(store, gate.suppressions, sender, clock)
         consumer = BatchConsumer(
             resources.broker, sends(config), SendRequested, sender.handle, resources.dead_letters, telemetry=telemetry
         )
@@ -75,11 +78,17 @@ async def build(
             return {(): await store.messages.count("unknown")}
 
         telemetry.metrics.read(UNKNOWN, unknown)
+
+        def forget(workspace_id: str) -> None:
+            library.forget(workspace_id)
+            gate.suppressions.forget(workspace_id)
+
         yield App(
             mounted=[
-                messages.mounted(messages.MessageServicer(store, sender, clock)),
+                messages.mounted(messages.MessageServicer(store, gate.suppressions, sender, clock)),
+                personal_data.mounted(people, resources.dead_letters),
                 template_service.mounted(template_service.TemplateServicer(store, library, clock)),
-                *ops.mounted(resources, forget=library.forget),
+                *ops.mounted(resources, forget=forget),
             ],
             loops=[consumer, due, resources.leases],
             probes=resources.probes(),

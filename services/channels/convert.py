@@ -22,6 +22,8 @@ Body = dict[str, Any]
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _ID = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SUBJECT_TOKEN = re.compile(r"[^\s.*>\x00-\x1f\x7f]{1,256}")
+_LONGEST_PROFILE_ID = 64
+"""Bytes, as in the contract."""
 _WORKSPACE = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
 _STATES = {int(state): state for state in State}
 _POLICIES = {0: Policy.PARK, 1: Policy.PARK, 2: Policy.RESEND}
@@ -38,6 +40,8 @@ def unfit(request: orchestrator_events_pb2.SendRequested) -> str:
         return "INVALID_FIELD: workspace_id: not the id of a workspace"
     if not _ID.fullmatch(request.send_id):
         return "INVALID_FIELD: send_id: must be 1 to 64 letters, digits and ._:-"
+    if not 0 < len(request.profile_id.encode()) <= _LONGEST_PROFILE_ID or "\0" in request.profile_id:
+        return "INVALID_FIELD: profile_id: must be 1 to 64 bytes without U+0000"
     if not _SUBJECT_TOKEN.fullmatch(request.source_key):
         return "INVALID_FIELD: source_key: must say which document owes the message, without blanks and any of .*>"
     return ""
@@ -60,6 +64,7 @@ def new_body(request: orchestrator_events_pb2.SendRequested, message: Message, p
     return {
         "workspace": request.workspace_id,
         "partition": partition,
+        "profile": request.profile_id,
         "request": request.SerializeToString(),
         **_moving(message),
     }
@@ -67,10 +72,15 @@ def new_body(request: orchestrator_events_pb2.SendRequested, message: Message, p
 
 def next_body(body: Body, message: Message, request: orchestrator_events_pb2.SendRequested) -> Body:
     """The message after a transition. Once it's settled for good, what it would have said is forgotten: that is
-    personal, and of no further use."""
+    personal, and of no further use. Once its person is erased, nothing is left but ids, states and times."""
     moved = _moving(message)
     moved["workspace"] = body["workspace"]
     moved["partition"] = body["partition"]
+    if message.erased:
+        moved["erased"] = True
+        moved["request"] = _ids_of(request).SerializeToString()
+        return moved
+    moved["profile"] = request.profile_id
     if "traceparent" in body:
         moved["traceparent"] = body["traceparent"]
     if message.state in _TRIMMED:
@@ -80,6 +90,20 @@ def next_body(body: Body, message: Message, request: orchestrator_events_pb2.Sen
     else:
         moved["request"] = body["request"]
     return moved
+
+
+def _ids_of(request: orchestrator_events_pb2.SendRequested) -> orchestrator_events_pb2.SendRequested:
+    """What a request says that isn't personal: which message it is, and whom its end is told."""
+    return orchestrator_events_pb2.SendRequested(
+        workspace_id=request.workspace_id,
+        send_id=request.send_id,
+        profile_id=request.profile_id,
+        channel=request.channel,
+        template_id=request.template_id,
+        template_version=request.template_version,
+        source_key=request.source_key,
+        source_id=request.source_id,
+    )
 
 
 def _moving(message: Message) -> Body:
@@ -130,6 +154,7 @@ def message_of(key: str, body: Body) -> Message:
         get("provider", ""),
         get("ref", ""),
         get("resolution", 0),
+        get("erased", False),
     )
 
 
@@ -226,6 +251,11 @@ def suppression_key(workspace_id: str, channel: int, endpoint: str) -> str:
         return ""
     known = endpoint.strip().lower() if channel == messaging_pb2.CHANNEL_EMAIL else endpoint.strip()
     return f"{workspace_id}/{channel}/{known}"
+
+
+def person_key(workspace_id: str, profile_id: str) -> str:
+    """What the marker of somebody who was erased is known by."""
+    return f"{workspace_id}/profile/{profile_id}"
 
 
 def is_endpoint(endpoint: str) -> bool:

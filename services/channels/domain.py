@@ -8,6 +8,9 @@ wins, and the other finds out before it calls a provider. The rules that keep a 
 - A SENDING message whose lease has ended is never sent again by itself (policy `PARK`): it becomes UNKNOWN.
 - A provider's acceptance is a fact, however late it is learned: it moves every state to SENT.
 
+The message of somebody who was erased is `erased`: it's never given to a provider again, whatever comes, and no words
+are kept with it.
+
 `fence` counts who has had the message: a worker reports what the provider said with the fence it called with.
 Instants and durations are microseconds.
 """
@@ -15,7 +18,7 @@ Instants and durations are microseconds.
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from services.chassis.errors import FailedPrecondition
@@ -127,6 +130,8 @@ class Message:
     provider: str = ""
     provider_ref: str = ""
     resolution: int = 0
+    erased: bool = False
+    """Its person was. It's SENDING or has come to an end."""
 
     @property
     def terminal(self) -> bool:
@@ -148,7 +153,7 @@ def take_over(message: Message, now: int, lease: int) -> Message | None:
     """
     if message.terminal or message.due_at > now:
         return None
-    if message.state is State.SENDING and not (message.policy is Policy.RESEND and now < message.not_after):
+    if message.state is State.SENDING and not (_resends(message) and now < message.not_after):
         detail = "the call to the provider never reported back"
         return _moved(message, State.UNKNOWN, now, reason="PROVIDER_OUTCOME_UNKNOWN", detail=detail)
     return _moved(message, State.RESERVED, now, due_at=now + lease, fence=message.fence + 1)
@@ -204,6 +209,8 @@ def record(message: Message, fence: int, outcome: Outcome, now: int) -> Message 
         reason = "ENDPOINT_REJECTED" if outcome.endpoint_invalid else "PROVIDER_REJECTED"
         return _moved(message, State.FAILED, now, reason=reason, detail=outcome.detail)
     if isinstance(outcome, Deferred):
+        if message.erased:
+            return _cancelled(message, now)
         at = next_try(message, now, outcome.retry_after)
         if at is None:
             return expire(message, now, outcome.detail)
@@ -211,7 +218,7 @@ def record(message: Message, fence: int, outcome: Outcome, now: int) -> Message 
     if message.state is State.UNKNOWN:
         return None
     reason = "PROVIDER_OUTCOME_UNKNOWN"
-    again = next_try(message, now, 0) if message.policy is Policy.RESEND else None
+    again = next_try(message, now, 0) if _resends(message) else None
     if again is None:
         return _moved(message, State.UNKNOWN, now, reason=reason, detail=outcome.detail)
     return _moved(message, State.RETRY, now, due_at=again, reason=reason, detail=outcome.detail)
@@ -220,7 +227,7 @@ def record(message: Message, fence: int, outcome: Outcome, now: int) -> Message 
 def resolve(message: Message, resolution: Resolution, note: str, now: int) -> Message | None:
     """What someone found out about an UNKNOWN message. None when it has been said before.
 
-    Raises `FailedPrecondition` when the message isn't UNKNOWN.
+    Raises `FailedPrecondition` when the message isn't UNKNOWN, or is to be sent again and its person was erased.
     """
     state = {Resolution.SENT: State.SENT, Resolution.FAILED: State.FAILED, Resolution.SEND_AGAIN: State.RETRY}[
         resolution
@@ -229,12 +236,41 @@ def resolve(message: Message, resolution: Resolution, note: str, now: int) -> Me
         if message.resolution == resolution or message.state is state is not State.RETRY:
             return None
         raise FailedPrecondition(f"the message is {message.state.name}, and only an UNKNOWN one can be resolved")
+    if message.erased and resolution is Resolution.SEND_AGAIN:
+        raise FailedPrecondition("the message's person was erased, so it can't be sent again")
     detail = note or "resolved by hand"
     if resolution is Resolution.SEND_AGAIN and now >= message.not_after:
         return expire(message, now, detail)
     due_at = now if resolution is Resolution.SEND_AGAIN else 0
     reason = "PROVIDER_REJECTED" if resolution is Resolution.FAILED else ""
     return _moved(message, state, now, due_at=due_at, reason=reason, detail=detail, resolution=resolution)
+
+
+def erase(message: Message, now: int) -> Message:
+    """What is left of a message when its person is erased; once more changes nothing.
+
+    CANCELLED, unless it has come to an end. One that is SENDING stays so, since only whoever calls the provider learns
+    how it ends: it ends with that call.
+    """
+    if message.erased:
+        return message
+    bare = replace(
+        message,
+        detail="",
+        provider_ref="",
+        history=tuple((state, at, "") for state, at, _ in message.history),
+        erased=True,
+    )
+    return bare if message.terminal or message.state is State.SENDING else _cancelled(bare, now)
+
+
+def _cancelled(message: Message, now: int) -> Message:
+    return _moved(message, State.CANCELLED, now, reason="PROFILE_ERASED")
+
+
+def _resends(message: Message) -> bool:
+    """Whether it's sent again when nobody knows whether the provider took it."""
+    return message.policy is Policy.RESEND and not message.erased
 
 
 def next_try(message: Message, now: int, at_least: int) -> int | None:
@@ -265,6 +301,8 @@ def _moved(
     clear: bool = False,
 ) -> Message:
     """The message in another state. Reason and detail stay when none are given, unless they no longer apply."""
+    if message.erased:
+        detail = ref = ""
     history = (*message.history, (int(state), now, detail))
     if len(history) > _HISTORY:
         history = (history[0], *history[1 - _HISTORY :])
@@ -285,4 +323,5 @@ def _moved(
         provider or message.provider,
         ref or message.provider_ref,
         resolution or message.resolution,
+        message.erased,
     )

@@ -12,6 +12,7 @@ from services.channels.domain import Resolution, State
 from services.channels.gate import Work
 from services.channels.sender import Sender
 from services.channels.store import Store
+from services.channels.suppressions import Suppressions
 from services.chassis.clock import Clock
 from services.chassis.documents import Document, change
 from services.chassis.errors import InvalidArgument, NotFound
@@ -19,8 +20,9 @@ from services.chassis.server import Mounted
 
 
 class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
-    def __init__(self, store: Store, sender: Sender, clock: Clock) -> None:
+    def __init__(self, store: Store, suppressions: Suppressions, sender: Sender, clock: Clock) -> None:
         self._store = store
+        self._suppressions = suppressions
         self._sender = sender
         self._clock = clock
 
@@ -85,25 +87,17 @@ class MessageServicer(message_service_pb2_grpc.MessageServiceServicer):
 
     async def SuppressEndpoint(self, request: Any, context: object) -> message_service_pb2.SuppressEndpointResponse:
         key = _suppression(request)
-        now = self._clock.now()
-        reason = request.reason or "by hand"
-        stored = await change(
-            self._store.suppressions,
-            [key],
-            lambda _key, old: convert.suppression_body(reason, now) if old is None else None,
-        )
+        holding = await self._suppressions.add({key: request.reason or "by hand"}, self._clock.now())
         response = message_service_pb2.SuppressEndpointResponse()
-        convert.fill_suppression(response.suppression, key, stored[key].body)
+        convert.fill_suppression(response.suppression, key, holding[key])
         return response
 
     async def UnsuppressEndpoint(self, request: Any, context: object) -> message_service_pb2.UnsuppressEndpointResponse:
-        await self._store.suppressions.delete([_suppression(request)])
+        await self._suppressions.lift(_suppression(request), self._clock.now())
         return message_service_pb2.UnsuppressEndpointResponse()
 
     async def ListSuppressions(self, request: Any, context: object) -> message_service_pb2.ListSuppressionsResponse:
-        page = await self._store.suppressions.scan(
-            limit=request.page_size or 100, after=request.page_token, prefix=f"{request.workspace_id}/"
-        )
+        page = await self._suppressions.page(request.workspace_id, request.page_size or 100, request.page_token)
         response = message_service_pb2.ListSuppressionsResponse(next_page_token=page.next)
         for document in page.documents:
             convert.fill_suppression(response.suppressions.add(), document.id, document.body)

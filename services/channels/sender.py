@@ -4,7 +4,7 @@ The store is the ledger. A request is acknowledged to the broker once its messag
 message's own `due_at` drives it, and whoever finds a message whose time has come takes it over. Each step is a batch:
 
     reserve  insert as RESERVED; what is there already is a request that came again
-    gate     suppression, lifetime, provider, rendering
+    gate     erasure, suppression, lifetime, provider, rendering
     commit   RESERVED -> SENDING by compare-and-set; a message that isn't ours any more drops out
     call     the provider, once for each message
     record   what it said
@@ -268,16 +268,12 @@ class Sender:
 
     async def _suppress(self, works: list[Work], outcomes: list[Outcome], now: int) -> None:
         rejected = {
-            convert.suppression_key(work.request.workspace_id, work.request.channel, work.request.endpoint): outcome
+            work.endpoint_key: outcome.detail[:256]
             for work, outcome in zip(works, outcomes, strict=True)
             if isinstance(outcome, Rejected) and outcome.endpoint_invalid
         }
         if rejected:
-            await change(
-                self._store.suppressions,
-                rejected,
-                lambda key, old: convert.suppression_body(rejected[key].detail[:256], now) if old is None else None,
-            )
+            await self._gate.suppressions.add(rejected, now)
 
     async def _record_late(self, works: list[Work], said: Mapping[str, tuple[int, Outcome]], now: int) -> list[Work]:
         """What the provider said about messages that others have taken over, because we were away too long."""

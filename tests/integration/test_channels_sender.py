@@ -3,116 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from camino.channels.v1 import message_pb2, template_pb2
-from camino.channels.v1.channels_events_pb2 import MessageSettled
+from camino.channels.v1 import template_pb2
 from camino.errors.v1 import reason_pb2
-from camino.orchestrator.v1.orchestrator_events_pb2 import SendRequested
 from camino.type.v1 import messaging_pb2
 
 from services.channels import convert
-from services.channels.gate import Gate
-from services.channels.library import Library
-from services.channels.providers.base import Accepted, Deferred, Outcome, Outgoing, Rejected, Unknown
-from services.channels.sender import Rules, Sender
+from services.channels.providers.base import Deferred, Rejected, Unknown
 from services.channels.store import SCHEMAS, Store
-from services.channels.templates import Compiler
 from services.chassis.clock import SECOND
 from services.chassis.consumer import Dead
 from services.chassis.documents import Document
 from services.chassis.errors import BrokerUnavailable, StoreUnavailable
-from services.chassis.events import Outgoing as Fact
 from services.chassis.sqlite import SqliteDatabase
 from services.chassis.testing import FakeClock
-
-RULES = Rules(lease=20 * SECOND, partitions=4)
-
-
-class Recorded:
-    """A publisher that keeps what it's given, and can be away."""
-
-    def __init__(self) -> None:
-        self.facts: list[Fact] = []
-        self.away = False
-
-    async def publish(self, batch: Sequence[Fact]) -> None:
-        if self.away:
-            raise BrokerUnavailable("away")
-        self.facts.extend(batch)
-
-    def settled(self) -> list[tuple[str, str]]:
-        facts = [fact.message for fact in self.facts]
-        return [
-            (fact.send_id, message_pb2.MessageState.Name(fact.state).removeprefix("MESSAGE_STATE_"))
-            for fact in facts
-            if isinstance(fact, MessageSettled)
-        ]
-
-
-class Scripted:
-    """A provider that says what it's told to, and what happens meanwhile."""
-
-    name = "scripted"
-    timeout = 10 * SECOND
-
-    def __init__(self, batch: int = 2) -> None:
-        self.batch = batch
-        self.calls: list[list[Outgoing]] = []
-        self.outcomes: dict[str, Outcome] = {}
-        self.meanwhile: Callable[[], Awaitable[None]] | None = None
-
-    async def send(self, messages: Sequence[Outgoing]) -> list[Outcome]:
-        self.calls.append(list(messages))
-        if self.meanwhile is not None:
-            meanwhile, self.meanwhile = self.meanwhile, None
-            await meanwhile()
-        return [self.outcomes.get(message.send_id, Accepted(f"ref-{message.send_id}")) for message in messages]
-
-    async def close(self) -> None: ...
-
-    @property
-    def sent(self) -> list[str]:
-        return [message.send_id for call in self.calls for message in call]
-
-
-class Channels:
-    """One worker on a store that others may share."""
-
-    def __init__(self, store: Store, clock: FakeClock, provider: Scripted, published: Recorded) -> None:
-        self.store = store
-        self.clock = clock
-        self.provider = provider
-        self.published = published
-        self.library = Library(store, Compiler(), clock)
-        providers = {messaging_pb2.CHANNEL_EMAIL: provider}
-        self.sender = Sender(store, published, Gate(store, self.library, providers), providers, clock, RULES)
-
-    def another(self) -> Channels:
-        return Channels(self.store, self.clock, self.provider, self.published)
-
-    async def due(self) -> None:
-        """What the loop over `due_at` does."""
-        for partition in range(RULES.partitions):
-            page = await self.store.messages.query("due", partition, below=self.clock.now() + 1, limit=100)
-            if page.documents:
-                await self.sender.take(page.documents)
-
-    async def message(self, send_id: str) -> message_pb2.Message:
-        key = f"demo/{send_id}"
-        wire = message_pb2.Message()
-        convert.fill_message(wire, key, (await self.store.messages.get([key]))[key].body, history=True)
-        return wire
-
-    async def states(self, *send_ids: str) -> list[str]:
-        return [
-            message_pb2.MessageState.Name((await self.message(id_)).state).removeprefix("MESSAGE_STATE_")
-            for id_ in send_ids
-        ]
+from tests.channels import RULES, Channels, Recorded, Scripted, requested
 
 
 @pytest.fixture
@@ -121,33 +31,10 @@ async def channels(tmp_path: Path) -> AsyncIterator[Channels]:
     try:
         await database.migrate(SCHEMAS)
         made = Channels(Store.of(database), FakeClock(), Scripted(), Recorded())
-        content = template_pb2.TemplateContent()
-        content.email.subject = "Hi {{ profile.first_name }}"
-        content.email.text = "Order {{ event.order_id | default: 'none' }}"
-        await made.library.publish("demo", "welcome", content, "", made.clock.now())
+        await made.publish_template()
         yield made
     finally:
         await database.close()
-
-
-def requested(clock: FakeClock, send_id: str, **changes: Any) -> SendRequested:
-    fields = {
-        "workspace_id": "demo",
-        "send_id": send_id,
-        "profile_id": "p",
-        "channel": messaging_pb2.CHANNEL_EMAIL,
-        "endpoint": f"{send_id}@example.com",
-        "template_id": "welcome",
-        "template_version": 1,
-        "source_key": f"run:{send_id}",
-        "source_id": "j",
-        **changes,
-    }
-    lifetime = fields.pop("lifetime", 3600)
-    request = SendRequested(**fields)
-    convert.set_instant(request.not_after, clock.now() + lifetime * SECOND)
-    request.profile["first_name"].string_value = "Ana"
-    return request
 
 
 async def test_a_batch_is_sent_recorded_and_settled(channels: Channels) -> None:
@@ -213,7 +100,17 @@ async def test_one_person_without_a_value_fails_alone_and_says_where(channels: C
 
 
 @pytest.mark.parametrize(
-    "changes", [{"send_id": ""}, {"send_id": "a b"}, {"workspace_id": "NO"}, {"source_key": ""}, {"source_key": "a.b"}]
+    "changes",
+    [
+        {"send_id": ""},
+        {"send_id": "a b"},
+        {"workspace_id": "NO"},
+        {"profile_id": ""},
+        {"profile_id": "a\0b"},
+        {"profile_id": "é" * 33},
+        {"source_key": ""},
+        {"source_key": "a.b"},
+    ],
 )
 async def test_what_cannot_even_be_recorded_is_a_dead_letter(channels: Channels, changes: dict[str, Any]) -> None:
     bad = requested(channels.clock, **{"send_id": "bad", **changes})
@@ -311,7 +208,7 @@ async def test_a_worker_away_before_the_commit_sends_nothing(channels: Channels)
         await other.due()
         yield
 
-    gate = channels.sender._gate
+    gate = channels.gate
     asked = gate.ask
 
     async def ask(works: Any, now: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,10 +10,17 @@ from typing import Any
 
 import grpc
 import pytest
+import structlog.testing
 from camino.channels.v1 import message_pb2, message_service_pb2, message_service_pb2_grpc
 from camino.channels.v1 import template_service_pb2 as templates_pb2
 from camino.channels.v1 import template_service_pb2_grpc as templates_grpc
 from camino.errors.v1 import reason_pb2
+from camino.ops.v1 import (
+    personal_data_service_pb2,
+    personal_data_service_pb2_grpc,
+    workspace_service_pb2,
+    workspace_service_pb2_grpc,
+)
 from camino.orchestrator.v1.orchestrator_events_pb2 import SendRequested
 from camino.type.v1 import messaging_pb2
 from google.rpc import error_details_pb2
@@ -21,6 +29,7 @@ from grpc_status import rpc_status
 from services.channels.app import build
 from services.channels.config import ChannelsConfig
 from services.channels.providers.base import Accepted, Outcome, Unknown
+from services.chassis import engine
 from services.chassis.broker import Broker, StreamSpec
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.testing import FakeClock, eventually, serving
@@ -55,6 +64,8 @@ class Service:
     broker: Broker
     messages: Any
     templates: Any
+    people: Any
+    workspaces: Any
 
     async def request(self, *send_ids: str) -> None:
         batch = []
@@ -106,7 +117,13 @@ def nats_url() -> Iterator[str]:
 async def service(nats_url: str, tmp_path: Path) -> AsyncIterator[Service]:
     broker = await Broker.connect(nats_url, "test")
     await broker.declare([StreamSpec("CAMINO_ORCHESTRATOR", (SendRequested,), "work", max_age_s=3600)], [])
-    config = ChannelsConfig(nats_url=nats_url, data_dir=tmp_path / "store", partitions=2, migrate_on_start=True)
+    config = ChannelsConfig(
+        nats_url=nats_url,
+        data_dir=tmp_path / "store",
+        partitions=2,
+        migrate_on_start=True,
+        deletable_workspaces="demo",
+    )
     clock, provider = FakeClock(), Answering()
     try:
         async with build(config, clock, {EMAIL: provider}) as app, serving(app) as channel:
@@ -116,6 +133,8 @@ async def service(nats_url: str, tmp_path: Path) -> AsyncIterator[Service]:
                 broker,
                 message_service_pb2_grpc.MessageServiceStub(channel),
                 templates_grpc.TemplateServiceStub(channel),
+                personal_data_service_pb2_grpc.PersonalDataServiceStub(channel),
+                workspace_service_pb2_grpc.WorkspaceServiceStub(channel),
             )
     finally:
         await broker.jetstream.delete_stream("CAMINO_ORCHESTRATOR")
@@ -270,3 +289,96 @@ async def test_a_suppressed_endpoint_gets_nothing_until_it_is_allowed_again(serv
     listed = await service.messages.ListSuppressions(message_service_pb2.ListSuppressionsRequest(workspace_id="demo"))
     assert not listed.suppressions
     assert service.provider.sent == []
+
+
+# --- people who are erased --------------------------------------------------------------------------------------------
+
+
+async def _erase(service: Service, *endpoints: str) -> dict[str, int]:
+    request = personal_data_service_pb2.ErasePersonalDataRequest(workspace_id="demo", profile_ids=["p"])
+    for endpoint in endpoints:
+        request.endpoints.add(channel=EMAIL, endpoint=endpoint)
+    return dict((await service.people.ErasePersonalData(request)).counts)
+
+
+async def test_an_erased_persons_message_shows_ids_and_states_and_is_not_sent_again(service: Service) -> None:
+    await service.publish()
+    service.provider.answer = Unknown("no answer from s1@example.com")
+    await service.request("s1")
+    await service.in_state("s1", STATE.MESSAGE_STATE_UNKNOWN)
+    with structlog.testing.capture_logs() as logs:
+        assert await _erase(service, "s1@example.com") == {"messages": 1}
+        assert await _erase(service, "s1@example.com") == {}
+    assert "s1@example.com" not in repr(logs)
+    message = (await service.messages.GetMessage(_get("s1"))).message
+    assert (message.profile_id, message.template_id, message.source_id) == ("p", "welcome", "j")
+    assert (message.endpoint, message.detail) == ("", "")
+    assert [(one.state, one.detail) for one in message.history] == [(1, ""), (2, ""), (9, "")]
+    resolve = message_service_pb2.ResolveMessageRequest(
+        workspace_id="demo", send_id="s1", resolution=message_service_pb2.RESOLUTION_SEND_AGAIN, note="s1@example.com"
+    )
+    code, reason, _ = await refused(service.messages.ResolveMessage(resolve))
+    assert (code, reason) == (grpc.StatusCode.FAILED_PRECONDITION, "WRONG_STATE")
+    resolve.resolution = message_service_pb2.RESOLUTION_FAILED
+    resolved = (await service.messages.ResolveMessage(resolve)).message
+    assert (resolved.state, resolved.detail, resolved.history[-1].detail) == (STATE.MESSAGE_STATE_FAILED, "", "")
+    assert service.provider.sent == ["s1"]
+
+
+async def test_a_suppression_of_an_erased_person_is_found_by_its_endpoint_only(service: Service) -> None:
+    await service.publish()
+    for name in ("s1", "s2"):
+        await service.messages.SuppressEndpoint(
+            message_service_pb2.SuppressEndpointRequest(
+                workspace_id="demo", channel=EMAIL, endpoint=f"{name}@example.com", reason=f"{name} asked by phone"
+            )
+        )
+    assert await _erase(service, "S1@example.com") == {"suppressions": 1}
+    listing = message_service_pb2.ListSuppressionsRequest(workspace_id="demo", page_size=1)
+    listed = await service.messages.ListSuppressions(listing)
+    assert [one.endpoint for one in listed.suppressions] == ["s2@example.com"]
+    listing.page_token = listed.next_page_token
+    assert not (await service.messages.ListSuppressions(listing)).suppressions
+
+    endpoint = {"workspace_id": "demo", "channel": EMAIL, "endpoint": "S1@Example.com"}
+    suppress = message_service_pb2.SuppressEndpointRequest(**endpoint, reason="again by phone")
+    shown = (await service.messages.SuppressEndpoint(suppress)).suppression
+    assert (shown.endpoint, shown.reason) == ("s1@example.com", "its person was erased")
+    held = personal_data_service_pb2.ListPersonalDataRequest(workspace_id="demo", profile_ids=["p"])
+    held.endpoints.add(channel=EMAIL, endpoint="s1@example.com")
+    [record] = (await service.people.ListPersonalData(held)).records
+    assert (record.kind, json.loads(record.json)["reason"]) == ("suppressions", "its person was erased")
+
+    await service.messages.UnsuppressEndpoint(message_service_pb2.UnsuppressEndpointRequest(**endpoint))
+    assert not (await service.people.ListPersonalData(held)).records
+    assert (await service.messages.SuppressEndpoint(suppress)).suppression.reason == "again by phone"
+
+
+async def test_a_page_token_that_is_not_ours_is_refused(service: Service) -> None:
+    await service.publish()
+    await service.request("s1", "s2")
+    for send_id in ("s1", "s2"):
+        await service.in_state(send_id, STATE.MESSAGE_STATE_SENT)
+    request = personal_data_service_pb2.ListPersonalDataRequest(workspace_id="demo", profile_ids=["p"], page_size=1)
+    token = (await service.people.ListPersonalData(request)).next_page_token
+    request.page_token = token
+    first = await service.people.ListPersonalData(request)
+    assert [json.loads(record.json)["sendId"] for record in first.records] == ["s2"]
+    for forged in ("x", engine.token(engine.order("personal-data"), ["messages", "1:x"])):
+        request.page_token = forged
+        assert (await refused(service.people.ListPersonalData(request)))[1] == "INVALID_PAGE_TOKEN"
+
+
+async def test_a_workspace_that_is_deleted_leaves_no_marker_and_no_salt(service: Service) -> None:
+    await service.publish()
+    await service.request("s1")
+    await service.in_state("s1", STATE.MESSAGE_STATE_SENT)
+    await _erase(service, "s1@example.com")
+    deleted = await service.workspaces.DeleteWorkspace(
+        workspace_service_pb2.DeleteWorkspaceRequest(workspace_id="demo")
+    )
+    # The template, the message, the hash, the marker, the salt.
+    assert deleted.deleted_documents == 5
+    await service.publish()
+    await service.request("s2")
+    await service.in_state("s2", STATE.MESSAGE_STATE_SENT)
