@@ -17,6 +17,7 @@ from camino.channels.v1 import (
     template_service_pb2,
     template_service_pb2_grpc,
 )
+from camino.client.connection import SERVICES
 from camino.orchestrator.v1 import (
     campaign_pb2,
     campaign_service_pb2,
@@ -28,7 +29,7 @@ from camino.orchestrator.v1 import (
     journey_service_pb2,
     journey_service_pb2_grpc,
 )
-from camino.profile.v1 import profile_service_pb2, profile_service_pb2_grpc
+from camino.profile.v1 import operation_service_pb2_grpc, profile_service_pb2, profile_service_pb2_grpc
 from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
 from google.protobuf.json_format import ParseDict
 
@@ -68,6 +69,7 @@ class House:
     decisions: decision_service_pb2_grpc.DecisionServiceStub
     templates: template_service_pb2_grpc.TemplateServiceStub
     messages: message_service_pb2_grpc.MessageServiceStub
+    operations: operation_service_pb2_grpc.OperationServiceStub
     addresses: dict[str, str]
     """Where each service is, by its name."""
     nats_url: str
@@ -263,18 +265,24 @@ async def house(
             "token_file": token_file,
         }
 
-        async def open_house(app: App, watched: Telemetry) -> str:
-            server = Server([observe(mount) for mount in app.mounted], callers, telemetry=watched)
-            port = await server.start("127.0.0.1:0")
-            await server.set_serving(True)
-            exits.push_async_callback(server.stop, 1)
-            running = Running(app.loops, watched.metrics)
-            exits.push_async_callback(running.stop, _DRAIN_S)
-            return f"127.0.0.1:{port}"
+        # They call each other in a circle: so all have their addresses before the first of them is built.
+        watched = {name: telemetry(name) for name in SERVICES}
+        servers = {name: Server((), callers, telemetry=watched[name]) for name in SERVICES}
+        targets: dict[str, str] = {}
+        for name, server in servers.items():
+            targets[f"{name}_target"] = f"127.0.0.1:{await server.start('127.0.0.1:0')}"
+            exits.push_async_callback(server.stop, 0)
 
-        async def app(name: str, build: Any, config: Any) -> str:
-            watched = telemetry(name)
-            return await open_house(await exits.enter_async_context(build(config, clock, telemetry=watched)), watched)
+        async def open_house(name: str, app: App) -> None:
+            servers[name].mount([observe(mount) for mount in app.mounted])
+            await servers[name].set_serving(True)
+            exits.push_async_callback(servers[name].stop, 1)
+            running = Running(app.loops, watched[name].metrics)
+            exits.push_async_callback(running.stop, _DRAIN_S)
+
+        async def app(name: str, build: Any, config: Any) -> None:
+            built: App = await exits.enter_async_context(build(config, clock, telemetry=watched[name]))
+            await open_house(name, built)
 
         # Each service waits for the streams of those it listens to; one after the other, they would wait for ever.
         broker = await Broker.connect(nats.url, "house")
@@ -288,18 +296,14 @@ async def house(
         )
         await broker.close()
 
-        targets = {
-            "profile_target": await app("profile", profile.build, profile.ProfileConfig(**settings)),
-            "segment_target": await app("segment", segment.build, segment.SegmentConfig(**settings)),
-            "channels_target": await app(
-                "channels",
-                partial(channels.build, carriers=carriers),
-                ChannelsConfig(**settings, email_provider="log", log_provider_file=sent_file),
-            ),
-        }
-        targets["orchestrator_target"] = await app(
-            "orchestrator", orchestrator.build, orchestrator.OrchestratorConfig(**settings, **targets)
+        await app("profile", profile.build, profile.ProfileConfig(**settings, **targets))
+        await app("segment", segment.build, segment.SegmentConfig(**settings))
+        await app(
+            "channels",
+            partial(channels.build, carriers=carriers),
+            ChannelsConfig(**settings, email_provider="log", log_provider_file=sent_file),
         )
+        await app("orchestrator", orchestrator.build, orchestrator.OrchestratorConfig(**settings, **targets))
         opened = {
             name.removesuffix("_target"): await exits.enter_async_context(open_channel(target, token_file=token_file))
             for name, target in targets.items()
@@ -314,6 +318,7 @@ async def house(
             decision_service_pb2_grpc.DecisionServiceStub(opened["orchestrator"]),
             template_service_pb2_grpc.TemplateServiceStub(opened["channels"]),
             message_service_pb2_grpc.MessageServiceStub(opened["channels"]),
+            operation_service_pb2_grpc.OperationServiceStub(opened["profile"]),
             {name.removesuffix("_target"): target for name, target in targets.items()},
             nats.url,
             count(1),

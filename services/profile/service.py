@@ -110,7 +110,7 @@ class ProfileServicer(StreamedIngestion, profile_service_pb2_grpc.ProfileService
             for index, wire in enumerate(request.identities)
         }
         by_id = await finding.profiles(self._store, workspace_id, request.profile_ids)
-        by_identity = await finding.by_identity(self._store, workspace_id, set(asked.values()))
+        by_identity = await finding.by_identity(self._store, workspace_id, set(asked.values())) if asked else {}
         response = profile_service_pb2.BatchGetProfilesResponse()
         for profile in {profile.id: profile for profile in (*by_id.values(), *by_identity.values())}.values():
             _fill(response.profiles.add(), profile)

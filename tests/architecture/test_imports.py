@@ -19,7 +19,7 @@ PURE = sorted(
     for path in (
         *SERVICES.glob("*/domain.py"),
         *SERVICES.glob("*/domain/*.py"),
-        *SERVICES.glob("*/evaluate.py"),
+        *SERVICES.glob("*/evaluate/*.py"),
         *SERVICES.glob("*/engine.py"),
     )
     if path.parent.name != "chassis"

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import sys
 import threading
 from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
@@ -27,7 +26,7 @@ from services.channels.providers.base import Outcome, Outgoing, Provider, Unknow
 from services.channels.providers.log import LogProvider
 from services.chassis.broker import Broker
 from services.chassis.callers import KnowsCallers
-from services.chassis.clock import MILLISECOND, SECOND, Instant
+from services.chassis.clock import DAY, MILLISECOND, SECOND, Instant
 from services.chassis.server import Mounted
 from tests import kept
 from tests.house import House, house
@@ -43,7 +42,8 @@ _TIDE = 5 * MILLISECOND
 _OWN = {"leases"}
 """Collections that change by themselves."""
 _PENDING = ("publish_at", "outbox_at", "compute_at", "due_at")
-"""Indexed fields that are there only while something is still to be done."""
+"""Indexed fields that are there only while something is still to be done. What isn't to be done within a day, such as
+forgetting an export, isn't waited for."""
 _TIMERS = ("wake_at", "resend_at")
 """Those that say when a document goes on by itself: none may fire between two looks at the state."""
 _CALM = 3
@@ -229,12 +229,12 @@ class Observed:
 
     def _due(self) -> int | None:
         """When the next thing that somebody still has to do is due, or None if nobody has."""
-        soon = self._house.clock.now() + SECOND
+        soon, tomorrow = self._house.clock.now() + SECOND, self._house.clock.now() + DAY
         due = []
         for store in self._stores:
             for table in _tables(store):
                 columns = {row[1] for row in store.execute(f'PRAGMA table_info("{table}")')}
-                for field, before in (*((name, sys.maxsize) for name in _PENDING), *((name, soon) for name in _TIMERS)):
+                for field, before in (*((name, tomorrow) for name in _PENDING), *((name, soon) for name in _TIMERS)):
                     if f"body.{field}" in columns:
                         query = f'SELECT min("body.{field}") FROM "{table}" WHERE "body.{field}" < {before}'
                         due.extend(row[0] for row in store.execute(query) if row[0] is not None)

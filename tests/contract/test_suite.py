@@ -25,8 +25,11 @@ from services.orchestrator.campaign_service import CampaignServicer
 from services.orchestrator.journey_service import JourneyServicer
 from services.profile import convert, outbox
 from services.profile.gathering import Gathering
+from services.profile.operations.service import OperationServicer
+from services.profile.rules_service import ProfileRulesServicer
 from services.profile.service import ProfileServicer
 from services.segment.service import SegmentServicer
+from tests.contract import streams_sabotaged as streams
 from tests.contract.services import services
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
@@ -255,6 +258,37 @@ def fault_on_what_is_there(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(JourneyServicer, "SetJourneyState", fail)
 
 
+def export_cut_short(patch: pytest.MonkeyPatch) -> None:
+    read = OperationServicer.ReadExport
+
+    async def read_most(self: Any, request: Any, context: object) -> Any:
+        reply = await read(self, request, context)
+        reply.part = reply.part[:-3]
+        return reply
+
+    patch.setattr(OperationServicer, "ReadExport", read_most)
+
+
+def export_of_any_token(patch: pytest.MonkeyPatch) -> None:
+    read = OperationServicer.ReadExport
+
+    async def read_first(self: Any, request: Any, context: object) -> Any:
+        request.page_token = ""
+        return await read(self, request, context)
+
+    patch.setattr(OperationServicer, "ReadExport", read_first)
+
+
+def sources_forgotten(patch: pytest.MonkeyPatch) -> None:
+    publish = ProfileRulesServicer.PublishProfileRules
+
+    async def publish_namespaces(self: Any, request: Any, context: object) -> Any:
+        del request.definition.sources[:]
+        return await publish(self, request, context)
+
+    patch.setattr(ProfileRulesServicer, "PublishProfileRules", publish_namespaces)
+
+
 @pytest.mark.parametrize(
     ("sabotage", "subject", "check"),
     [
@@ -285,6 +319,24 @@ def fault_on_what_is_there(patch: pytest.MonkeyPatch) -> None:
         (every_writer_wins, "JourneyService.PublishJourney", "lets one of many through"),
         (tokens_of_any_list, "ProfileService.ListProfiles", "refuses a foreign page token"),
         (fault_on_what_is_there, "JourneyService.SetJourneyState", "answers what is valid of what is there"),
+        (export_cut_short, "OperationService.ReadExport", "gives the whole in parts"),
+        (export_of_any_token, "OperationService.ReadExport", "refuses a foreign page token"),
+        (sources_forgotten, "ProfileRulesService.PublishProfileRules", "does what it says"),
+        (streams.answers_turned_round, "ProfileService.StreamEvents", "answers in order"),
+        (streams.sequence_lost, "ProfileService.StreamProfiles", "answers in order"),
+        (results_turned_round, "ProfileService.StreamEvents", "answers in order"),
+        (streams.answers_at_the_end, "ProfileService.StreamEvents", "answers while it goes on"),
+        (streams.stream_of_its_own, "ProfileService.StreamEvents", "answers as its unary twin"),
+        (streams.fault_overtakes, "ProfileService.StreamEvents", "ends for a broken request in its turn"),
+        (streams.reads_past_a_fault, "ProfileService.StreamProfiles", "ends for a broken request in its turn"),
+        (streams.taken_twice_over_another, "ProfileService.StreamEvents", "goes on where another ended"),
+        (streams.never_ends, "ProfileService.StreamEvents", "ends when no more is asked"),
+        (streams.reads_nine_ahead, "ProfileService.StreamEvents", "reads no further than it answers"),
+        (streams.works_on_for_nobody, "ProfileService.StreamEvents", "reads no further than it answers"),
+        (streams.works_on_for_nobody, "ProfileService.StreamEvents", "keeps a deadline"),
+        (streams.streams_for_everybody, "ProfileService.StreamEvents", "knows its callers"),
+        (streams.streams_for_everybody, "ProfileService.StreamEvents", "needs exactly its scope"),
+        (streams.streams_for_everybody, "ProfileService.StreamProfiles", "keeps workspaces apart"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from base64 import b64decode
 from pathlib import Path
+from types import ModuleType
 from urllib.parse import urlsplit
 
 import pytest
 from camino.channels.v1 import template_service_pb2
+from camino.ops.v1 import personal_data_service_pb2
 from camino.options.v1 import options_pb2
 from camino.profile.v1 import profile_service_pb2
 from camino.segment.v1 import segment_service_pb2
@@ -16,7 +18,8 @@ from nats import connect
 
 from services.chassis.callers_file import parse
 from services.chassis.config import load
-from services.orchestrator import clients
+from services.orchestrator import clients as orchestrator
+from services.profile.operations import clients as profile
 from tests.deploy.rendering import SERVICES, manifests
 from tests.deploy.rules.settings import CONFIGS
 from tests.servers import nats_server
@@ -53,17 +56,22 @@ async def test_the_broker_knows_each_service_and_its_migrations(tmp_path: Path) 
                 await client.close()
 
 
-def test_the_orchestrator_may_call_what_it_calls_and_nothing_else() -> None:
+@pytest.mark.parametrize(
+    ("caller_name", "calling", "least"), [("orchestrator", orchestrator, 3), ("profile", profile, 2)]
+)
+def test_who_calls_others_may_call_what_it_calls_and_nothing_else(
+    caller_name: str, calling: ModuleType, least: int
+) -> None:
     needed = set()
-    for name in re.findall(r"_stub\.(\w+)\(", Path(str(clients.__file__)).read_text()):
-        for module in (profile_service_pb2, segment_service_pb2, template_service_pb2):
+    for name in re.findall(r"_stubs?(?:\[\w+\])?\.(\w+)\(", Path(str(calling.__file__)).read_text()):
+        for module in (profile_service_pb2, segment_service_pb2, template_service_pb2, personal_data_service_pb2):
             for service in module.DESCRIPTOR.services_by_name.values():
                 if name in service.methods_by_name:
                     needed.add(service.methods_by_name[name].GetOptions().Extensions[options_pb2.required_scope])
-    assert len(needed) >= 3
-    files = DEV.secret_files("orchestrator")
+    assert len(needed) >= least
+    files = DEV.secret_files(caller_name)
     caller = parse(files["callers.yaml"].encode()).find(files["token"])
     assert caller is not None
-    assert caller.name == "orchestrator"
+    assert caller.name == caller_name
     assert set(caller.scopes.written) == needed
     assert caller.workspaces.everything

@@ -97,6 +97,8 @@ def test_the_service_config_is_ours():
     whole = {name["service"] for name in names if "method" not in name}
     single = {(name["service"], name["method"]) for name in names if "method" in name}
     retried = {rpc.full_name for rpc in rpcs() if rpc.service in whole or (rpc.service, rpc.method) in single}
+    streams = {f"{name['service']}.{name['method']}" for name in told["methodConfig"].pop()["name"]}
+    assert streams == {rpc.full_name for rpc in rpcs() if rpc.streaming}
     assert retried == {rpc.full_name for rpc in rpcs() if rpc.idempotent}
     assert [rpc.method for rpc in rpcs() if rpc.full_name not in retried] == ["RedriveDeadLetter"]
     ours["methodConfig"][0].pop("name")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 import grpc
 import pytest
 from camino.channels.v1 import message_pb2, message_service_pb2, template_service_pb2
-from camino.client import CaminoError, Client, connect, failed_items
+from camino.client import CaminoError, Client, Pace, connect, failed_items
 from camino.client.sync import connect as connect_sync
 from camino.errors.v1 import reason_pb2
 from camino.ops.v1 import dead_letter_service_pb2, workspace_service_pb2
@@ -24,6 +24,7 @@ from google.protobuf.json_format import ParseDict
 
 SHOP = "shop"
 INGEST = "camino.profile.v1.ProfileService/IngestEvents"
+STREAM = "camino.profile.v1.ProfileService/StreamEvents"
 GET = "camino.profile.v1.ProfileService/GetProfile"
 LATE = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -123,6 +124,18 @@ async def test_a_lost_reply_leaves_what_was_done(fake: FakeCamino, client: Clien
     [result] = (await client.profiles.IngestEvents(purchase("e1"))).results
     assert result.outcome == profile_service_pb2.ITEM_OUTCOME_DUPLICATE
     assert len(fake.events(SHOP)) == 1
+
+
+async def test_a_stream_fails_at_the_request_that_is_to_fail(fake: FakeCamino, client: Client) -> None:
+    async with client.ingestion(SHOP, Pace(batch_items=1, linger_s=0), streamed=True) as ingestion:
+        events = [purchase(f"e{number}", user=f"u{number}").events[0] for number in range(6)]
+        assert (await (await ingestion.event(events[0]))).outcome == profile_service_pb2.ITEM_OUTCOME_OK
+        fake.fail_next(STREAM, reason=reason_pb2.REASON_STORE_UNAVAILABLE, done=True)
+        results = await asyncio.gather(*[await ingestion.event(event) for event in events[1:]])
+    assert [result.outcome for result in results].count(profile_service_pb2.ITEM_OUTCOME_DUPLICATE) == 1
+    assert {event.event_id for event in fake.events(SHOP)} == {event.event_id for event in events}
+    # Those behind it in the stream were never let in.
+    assert len(fake.requests(STREAM)) == 7
 
 
 def test_only_what_the_contract_has_can_be_scripted() -> None:

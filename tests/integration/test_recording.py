@@ -8,7 +8,7 @@ from typing import Any
 
 import grpc
 import pytest
-from camino.client import CaminoError, Client, connect
+from camino.client import CaminoError, Client, connect, from_rpc_error
 from camino.errors.v1 import reason_pb2
 from camino.profile.v1 import profile_service_pb2
 from camino.testing.fake import Caller, FakeCamino
@@ -59,6 +59,49 @@ async def test_what_was_recorded_is_answered_alike(tmp_path: Path) -> None:
         assert await shopping(client) == recorded
         # The last answer to a request stands.
         assert await client.profiles.IngestEvents(purchase("e1")) == recorded[1]
+
+
+def viewing(sequence: int, event_id: str) -> profile_service_pb2.StreamEventsRequest:
+    events = purchase(event_id).events
+    return profile_service_pb2.StreamEventsRequest(workspace_id=SHOP, sequence=sequence, events=events)
+
+
+async def streaming(client: Client, *requests: profile_service_pb2.StreamEventsRequest) -> list[Any]:
+    """What each is answered with over one stream, and how that ends."""
+    call = client.profiles.StreamEvents()
+    for request in requests:
+        await call.write(request)
+    await call.done_writing()
+    answers: list[Any] = []
+    try:
+        while (reply := await call.read()) is not grpc.aio.EOF:
+            answers.append(reply)
+    except grpc.aio.AioRpcError as error:
+        told = from_rpc_error(error)
+        answers.append((told.status, told.reason, told.message, told.violations))
+    return answers
+
+
+async def test_a_stream_is_recorded_request_by_request(tmp_path: Path) -> None:
+    recording = tmp_path / "streaming.jsonl"
+    invalid = profile_service_pb2.StreamEventsRequest(workspace_id=SHOP)
+    async with (
+        FakeCamino() as fake,
+        Recorder(recording, fake.target) as recorder,
+        connect(target=recorder.target, token="") as client,
+    ):
+        whole = await streaming(client, viewing(1, "e1"), viewing(2, "e1"), viewing(3, "e2"))
+        broken = await streaming(client, viewing(1, "e1"), invalid, viewing(2, "e3"))
+    assert [reply.sequence for reply in whole] == [1, 2, 3]
+    assert [result.outcome for reply in whole for result in reply.results] == [1, 2, 1]
+    assert broken[0].sequence == 1
+    assert broken[1][:2] == (grpc.StatusCode.INVALID_ARGUMENT, reason_pb2.REASON_INVALID_FIELD)
+    assert len(recording.read_text().splitlines()) == 5
+    async with Replay(recording) as replay, connect(target=replay.target, token="") as client:
+        assert await streaming(client, viewing(1, "e1"), viewing(2, "e1"), viewing(3, "e2")) == whole
+        assert await streaming(client, viewing(1, "e1"), invalid, viewing(2, "e3")) == broken
+        [unknown] = await streaming(client, viewing(1, "e9"))
+        assert unknown[0] == grpc.StatusCode.UNIMPLEMENTED
 
 
 async def test_what_was_not_recorded_says_what_was(tmp_path: Path) -> None:

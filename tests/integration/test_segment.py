@@ -5,203 +5,50 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
-from itertools import count
 from pathlib import Path
 
 import grpc
 import pytest
-from camino.profile.v1 import profile_pb2
-from camino.profile.v1.profile_events_pb2 import ProfileChanged
-from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
+from camino.segment.v1 import segment_pb2, segment_service_pb2
 from camino.segment.v1.segment_events_pb2 import (
     MEMBERSHIP_CAUSE_EDIT,
     MEMBERSHIP_CAUSE_EVENT,
     MEMBERSHIP_CAUSE_PROFILE,
     MEMBERSHIP_CAUSE_TIME,
-    MembershipChanged,
 )
 from google.protobuf import json_format
-from nats.js.errors import NotFoundError
 
-from services.chassis.broker import Broker, StreamSpec
+from services.chassis.broker import Broker
 from services.chassis.clock import DAY, SECOND
-from services.chassis.events import Outgoing, Publisher, subject_of
-from services.chassis.ids import partition_of
-from services.chassis.stores import open_database
-from services.chassis.testing import FakeClock, eventually, serving
+from services.chassis.events import Outgoing, Publisher
+from services.chassis.testing import FakeClock, eventually
 from services.segment import convert
-from services.segment.app import SegmentConfig, build
-from services.segment.intake import Intake
+from services.segment.app import SegmentConfig
 from services.segment.outbox import Outbox
-from services.segment.profiles import Profiles
 from services.segment.recompute import Recompute
-from services.segment.registry import Registry
-from services.segment.service import SegmentServicer
 from services.segment.state import Cause
-from services.segment.store import SCHEMAS, Store
+from tests.segments import (
+    BIG,
+    BUYER,
+    LAPSED,
+    LOYAL,
+    PARTITIONS,
+    RECENT,
+    SPANISH,
+    START,
+    TWICE,
+    WORKSPACE,
+    Replica,
+    World,
+    opened,
+    profile,
+    profile_stream,
+    publication,
+    purchase,
+    running,
+    said,
+)
 from tests.servers import NatsServer, nats_server, secantusd
-
-WORKSPACE = "shop"
-PARTITIONS = 4
-START = 1_750_000_000 * SECOND
-
-LOYAL = {"event": {"eventType": "shop.purchase", "count": {"atLeast": 3}}}
-TWICE = {"event": {"eventType": "shop.purchase", "count": {"atLeast": 2}}}
-BUYER = {"event": {"eventType": "shop.purchase", "count": {"atLeast": 1}}}
-RECENT = {"event": {"eventType": "shop.purchase", "count": {"atLeast": 1}, "window": {"within": "86400s"}}}
-LAPSED = {"all": {"conditions": [BUYER, {"not": RECENT}]}}
-SPANISH = {"attribute": {"name": "address.country", "equals": {"stringValue": "ES"}}}
-BIG = {"event": {"eventType": "shop.purchase", "sum": {"property": "amount", "range": {"atLeast": 100}}}}
-
-
-class World:
-    """The service running, the profile service's stream into it, and what comes out."""
-
-    def __init__(self, config: SegmentConfig, clock: FakeClock, broker: Broker, channel: grpc.aio.Channel) -> None:
-        self.config = config
-        self.clock = clock
-        self.stub = segment_service_pb2_grpc.SegmentServiceStub(channel)
-        self._broker = broker
-        self._publisher = Publisher(broker, "profile")
-        self._numbers = count()
-
-    async def publish(
-        self, segment_id: str, condition: dict[str, object], *, ready: bool = True
-    ) -> segment_pb2.Segment:
-        definition = json_format.ParseDict({"condition": condition}, segment_pb2.SegmentDefinition())
-        request = segment_service_pb2.PublishSegmentRequest(
-            workspace_id=WORKSPACE, segment_id=segment_id, definition=definition
-        )
-        published = (await self.stub.PublishSegment(request)).segment
-        if ready:
-            await self.ready(segment_id)
-        return published
-
-    async def ready(self, segment_id: str) -> segment_pb2.Segment:
-        async def probe() -> segment_pb2.Segment | None:
-            segment = await self.segment(segment_id)
-            if segment.state == segment_pb2.SEGMENT_STATE_READY:
-                return segment
-            self.clock.advance(5_000)
-            return None
-
-        return await eventually(probe)
-
-    async def segment(self, segment_id: str) -> segment_pb2.Segment:
-        request = segment_service_pb2.GetSegmentRequest(workspace_id=WORKSPACE, segment_id=segment_id)
-        return (await self.stub.GetSegment(request)).segment
-
-    async def tell(self, *changes: ProfileChanged) -> None:
-        """As the profile service does; each time as messages the broker hasn't seen."""
-        await self._publisher.publish(
-            [
-                Outgoing(
-                    subject_of(
-                        ProfileChanged,
-                        WORKSPACE,
-                        partition_of(change.profile.profile_id, PARTITIONS),
-                        change.profile.profile_id,
-                    ),
-                    change,
-                    f"test-{next(self._numbers)}",
-                )
-                for change in changes
-            ]
-        )
-
-    async def transitions(self, number: int) -> list[MembershipChanged]:
-        """What has been published, once there are so many; time stands still."""
-
-        async def probe() -> list[MembershipChanged] | None:
-            found = await self.published()
-            return found if len(found) >= number else None
-
-        return await eventually(probe) if number else await self.published()
-
-    async def ticking(self, number: int) -> list[MembershipChanged]:
-        """What has been published, once there are so many, while time goes on a little."""
-
-        async def probe() -> list[MembershipChanged] | None:
-            self.clock.advance(SECOND)
-            found = await self.published()
-            return found if len(found) >= number else None
-
-        return await eventually(probe)
-
-    async def published(self) -> list[MembershipChanged]:
-        jetstream = self._broker.jetstream
-        state = (await jetstream.stream_info("CAMINO_SEGMENT")).state
-        raw = [await jetstream.get_msg("CAMINO_SEGMENT", number + 1) for number in range(state.messages)]
-        return [MembershipChanged.FromString(message.data) for message in raw]
-
-    async def settled(self) -> None:
-        """Return when all that was told is handled: acknowledged on every partition."""
-
-        async def probe() -> bool:
-            for partition in range(PARTITIONS):
-                info = await self._broker.jetstream.consumer_info("CAMINO_PROFILE", f"segment-changes-{partition}")
-                if info.num_pending or info.num_ack_pending:
-                    return False
-            return True
-
-        await eventually(probe)
-
-    async def members(self, segment_id: str, size: int = 0) -> list[str]:
-        found: list[str] = []
-        token = ""
-        while True:
-            reply = await self.stub.ListMembers(
-                segment_service_pb2.ListMembersRequest(
-                    workspace_id=WORKSPACE, segment_id=segment_id, page_size=size, page_token=token
-                )
-            )
-            found += reply.profile_ids
-            token = reply.next_page_token
-            if not token:
-                return found
-
-    async def check(self, profile_id: str, *segment_ids: str, after: str = "") -> segment_service_pb2.MembershipAnswer:
-        query = segment_service_pb2.MembershipQuery(
-            profile_id=profile_id, segment_ids=segment_ids, after_event_id=after
-        )
-        request = segment_service_pb2.CheckMembershipRequest(workspace_id=WORKSPACE, queries=[query])
-        return (await self.stub.CheckMembership(request)).answers[0]
-
-
-def profile(profile_id: str, revision: int = 1, **attributes: str | float) -> ProfileChanged:
-    change = ProfileChanged()
-    change.profile.workspace_id = WORKSPACE
-    change.profile.profile_id = profile_id
-    change.profile.revision = revision
-    for name, value in attributes.items():
-        wire = change.profile.attributes[name.replace("__", ".")].value
-        if isinstance(value, str):
-            wire.string_value = value
-        else:
-            wire.double_value = value
-    return change
-
-
-def purchase(
-    profile_id: str, event_id: str, at: int, amount: float = 10.0, *, revision: int = 1, **attributes: str
-) -> ProfileChanged:
-    change = profile(profile_id, revision, **attributes)
-    change.event.CopyFrom(
-        profile_pb2.Event(
-            workspace_id=WORKSPACE,
-            event_id=event_id,
-            profile_id=profile_id,
-            type="shop.purchase",
-            occurred_at=convert.timestamp(at),
-        )
-    )
-    change.event.properties["amount"].double_value = amount
-    return change
-
-
-def said(transitions: Sequence[MembershipChanged]) -> list[tuple[str, str, bool, int]]:
-    return [(t.profile_id, t.segment_id, t.member, t.cause) for t in transitions]
 
 
 @pytest.fixture(scope="module")
@@ -212,16 +59,8 @@ def nats() -> Iterator[NatsServer]:
 
 @pytest.fixture
 async def broker(nats: NatsServer) -> AsyncIterator[Broker]:
-    """With the profile service's stream, and nothing in it."""
-    broker = await Broker.connect(nats.url, "test")
-    await broker.declare([StreamSpec("CAMINO_PROFILE", (ProfileChanged,), "log", max_age_s=3600)], [])
-    try:
+    async with profile_stream(nats) as broker:
         yield broker
-    finally:
-        for stream in ("CAMINO_PROFILE", "CAMINO_SEGMENT"):
-            with suppress(NotFoundError):
-                await broker.jetstream.delete_stream(stream)
-        await broker.close()
 
 
 @pytest.fixture
@@ -229,12 +68,6 @@ def config(nats: NatsServer, tmp_path: Path) -> SegmentConfig:
     return SegmentConfig(
         nats_url=nats.url, data_dir=tmp_path, partitions=PARTITIONS, migrate_on_start=True, mongodb_uri=""
     )
-
-
-@asynccontextmanager
-async def running(config: SegmentConfig, clock: FakeClock, broker: Broker) -> AsyncIterator[World]:
-    async with build(config, clock) as app, serving(app) as channel:
-        yield World(config, clock, broker, channel)
 
 
 @pytest.fixture
@@ -341,47 +174,21 @@ async def test_an_edit_tells_only_differences(world: World) -> None:
     assert (segment.member_count, segment.computed_count) == (3, 6)
 
 
-@asynccontextmanager
-async def replica(store: Store, clock: FakeClock) -> AsyncIterator[tuple[SegmentServicer, Intake, Profiles, Registry]]:
-    """The parts of a replica by hand, without loops: nothing is relayed, and nothing refreshed by itself."""
-    registry = Registry(store, clock)
-    profiles = Profiles(store, registry, clock, PARTITIONS)
-    servicer = SegmentServicer(store, registry, clock, PARTITIONS, lambda partition, at: None)
-    yield servicer, Intake(profiles, lambda documents: None), profiles, registry
-
-
-@asynccontextmanager
-async def opened(config: SegmentConfig) -> AsyncIterator[Store]:
-    database = await open_database(uri="", path=config.data_dir / "segment.db", name="segment")
-    try:
-        await database.migrate(SCHEMAS)
-        yield Store.of(database)
-    finally:
-        await database.close()
-
-
-def publication(segment_id: str, condition: dict[str, object]) -> segment_service_pb2.PublishSegmentRequest:
-    return segment_service_pb2.PublishSegmentRequest(
-        workspace_id=WORKSPACE,
-        segment_id=segment_id,
-        definition=json_format.ParseDict({"condition": condition}, segment_pb2.SegmentDefinition()),
-    )
-
-
 async def test_a_crash_in_the_middle_of_a_recompute(config: SegmentConfig, clock: FakeClock, broker: Broker) -> None:
     """A page is evaluated and its transitions are not published, then everything is gone."""
     people = [f"p{number:02}" for number in range(25)]
     async with running(config, clock, broker) as world:
         await world.tell(*(purchase(person, f"e-{person}", START) for person in people))
         await world.settled()
-    async with opened(config) as store, replica(store, clock) as (servicer, _, profiles, registry):
-        await servicer.PublishSegment(publication("buyers", BUYER), None)
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("buyers", BUYER), None)
         publisher = Publisher(broker, "segment")
         publisher.publish = _crash  # type: ignore[method-assign]
         recompute = Recompute(
             store,
-            registry,
-            profiles,
+            here.registry,
+            here.profiles,
             Outbox(store, publisher),
             clock,
             PARTITIONS,
@@ -389,7 +196,7 @@ async def test_a_crash_in_the_middle_of_a_recompute(config: SegmentConfig, clock
             page=10,
         )
         with pytest.raises(Crash):
-            await recompute.step(WORKSPACE, registry.rules(WORKSPACE).edition)
+            await recompute.step(WORKSPACE, here.registry.rules(WORKSPACE).edition)
     async with running(config, clock, broker) as world:
         segment = await world.ready("buyers")
         assert segment.member_count == 25
@@ -402,9 +209,10 @@ async def test_what_was_written_and_not_published_is_published(
     config: SegmentConfig, clock: FakeClock, broker: Broker
 ) -> None:
     """A crash between the write and the relay."""
-    async with opened(config) as store, replica(store, clock) as (servicer, intake, _, _):
-        await servicer.PublishSegment(publication("buyers", BUYER), None)
-        await intake.handle([purchase("ana", "e1", START)])
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("buyers", BUYER), None)
+        await here.intake.handle([purchase("ana", "e1", START)])
     async with running(config, clock, broker) as world:
         assert said(await world.ticking(1)) == [("ana", "buyers", True, MEMBERSHIP_CAUSE_EVENT)]
         assert await world.members("buyers") == ["ana"]
@@ -412,21 +220,19 @@ async def test_what_was_written_and_not_published_is_published(
 
 async def test_a_replica_that_has_not_heard_of_a_version(config: SegmentConfig, clock: FakeClock) -> None:
     """It meets a profile that another one has evaluated by a newer version, and evaluates by that, too."""
-    async with (
-        opened(config) as store,
-        replica(store, clock) as (servicer, ahead, profiles, _),
-        replica(store, clock) as (_, behind, _, old),
-    ):
-        await servicer.PublishSegment(publication("loyal", LOYAL), None)
-        await ahead.handle([purchase("ana", f"a{n}", START - n) for n in range(2)])
-        await behind.handle([purchase("bo", "b0", START)])
+    async with opened(config) as store:
+        ahead, behind = Replica(store, clock), Replica(store, clock)
+        old = behind.registry
+        await ahead.servicer.PublishSegment(publication("loyal", LOYAL), None)
+        await ahead.intake.handle([purchase("ana", f"a{n}", START - n) for n in range(2)])
+        await behind.intake.handle([purchase("bo", "b0", START)])
         first = old.rules(WORKSPACE).edition
-        await servicer.PublishSegment(publication("loyal", TWICE), None)
-        await profiles.record([f"{WORKSPACE}/ana"])
+        await ahead.servicer.PublishSegment(publication("loyal", TWICE), None)
+        await ahead.profiles.record([f"{WORKSPACE}/ana"])
         # Also one who is new, and so is evaluated by what this replica knows.
-        await behind.handle([purchase("cleo", f"c{n}", START - n) for n in range(2)])
+        await behind.intake.handle([purchase("cleo", f"c{n}", START - n) for n in range(2)])
         assert old.rules(WORKSPACE).edition == first
-        await behind.handle([purchase("ana", "a2", START)])
+        await behind.intake.handle([purchase("ana", "a2", START)])
         second = old.rules(WORKSPACE).edition
         assert second > first
         left = await store.facts.query("by_edition", WORKSPACE, below=second, limit=10)
@@ -440,17 +246,18 @@ async def test_a_profile_left_by_a_deletion_that_was_broken_off_holds_up_nobody(
     config: SegmentConfig, clock: FakeClock
 ) -> None:
     """The catalogue is gone and the profile isn't; others come in the same batch, and so do new definitions later."""
-    async with opened(config) as store, replica(store, clock) as (servicer, intake, profiles, registry):
-        await servicer.PublishSegment(publication("buyers", BUYER), None)
-        await intake.handle([purchase("ana", "a1", START)])
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("buyers", BUYER), None)
+        await here.intake.handle([purchase("ana", "a1", START)])
         await store.catalogues.delete([WORKSPACE])
-        registry.forget(WORKSPACE)
-        assert await intake.handle([purchase("ana", "a2", START + 1), purchase("bo", "b1", START)]) == {}
+        here.registry.forget(WORKSPACE)
+        assert await here.intake.handle([purchase("ana", "a2", START + 1), purchase("bo", "b1", START)]) == {}
         found = await store.facts.get([f"{WORKSPACE}/ana", f"{WORKSPACE}/bo"])
         assert [len(found[f"{WORKSPACE}/{who}"].body["events"]["shop.purchase"][0]) for who in ("ana", "bo")] == [2, 1]
         clock.advance(SECOND)
-        await servicer.PublishSegment(publication("twice", TWICE), None)
-        await profiles.record(found)
+        await here.servicer.PublishSegment(publication("twice", TWICE), None)
+        await here.profiles.record(found)
         found = await store.facts.get(found)
         assert [found[f"{WORKSPACE}/{who}"].body["memberships"].get("twice", [False])[0] for who in ("ana", "bo")] == [
             True,
@@ -461,23 +268,21 @@ async def test_a_profile_left_by_a_deletion_that_was_broken_off_holds_up_nobody(
 async def test_a_timer_of_a_profile_that_is_deleted_meanwhile_brings_nothing_back(
     config: SegmentConfig, clock: FakeClock
 ) -> None:
-    async with opened(config) as store, replica(store, clock) as (servicer, intake, profiles, _):
-        await servicer.PublishSegment(publication("recent", RECENT), None)
-        await intake.handle([purchase("ana", "a1", START)])
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("recent", RECENT), None)
+        await here.intake.handle([purchase("ana", "a1", START)])
         due = await store.facts.get([f"{WORKSPACE}/ana"])
         clock.advance(2 * DAY)
         await store.facts.delete(due)
-        assert await profiles.record(due, known=due) == []
+        assert (await here.profiles.record(due, known=due)).owing == []
         assert await store.facts.get(due) == {}
 
 
 async def test_a_catalogue_that_another_replica_deletes_is_forgotten(config: SegmentConfig, clock: FakeClock) -> None:
     """And so it is if that publishes anew before the next look, though the revision may be lower then."""
-    async with (
-        opened(config) as store,
-        replica(store, clock) as (servicer, _, _, _),
-        replica(store, clock) as (_, _, _, other),
-    ):
+    async with opened(config) as store:
+        servicer, other = Replica(store, clock).servicer, Replica(store, clock).registry
         looking = asyncio.create_task(other.run())
 
         async def serves(*segment_ids: str) -> None:
@@ -492,8 +297,7 @@ async def test_a_catalogue_that_another_replica_deletes_is_forgotten(config: Seg
         await serves("buyers", "loyal")
         await store.catalogues.delete([WORKSPACE])
         clock.advance(1)
-        async with replica(store, clock) as (fresh, _, _, _):
-            await fresh.PublishSegment(publication("twice", TWICE), None)
+        await Replica(store, clock).servicer.PublishSegment(publication("twice", TWICE), None)
         await serves("twice")
         await store.catalogues.delete([WORKSPACE])
         await serves()

@@ -24,7 +24,10 @@ def field_rules(text: str) -> validate_pb2.FieldRules:
         ('{"int32": {"gte": 0, "lte": 1000}}', ["0 to 1,000"]),
         ('{"double": {"gte": 0, "finite": true}}', ["at least 0", "a finite number"]),
         ('{"enum": {"definedOnly": true, "notIn": [0]}}', ["a declared value", "not `NONE`"]),
+        ('{"bool": {"const": true}}', ["`true`"]),
+        ('{"bool": {"const": false}}', ["`false`"]),
         ('{"repeated": {"minItems": 1, "maxItems": 500}}', ["1 to 500 entries"]),
+        ('{"repeated": {"items": {"enum": {"notIn": [0]}}}}', ["each entry not `NONE`"]),
         ('{"repeated": {"maxItems": 1}}', ["at most 1 entry"]),
         ('{"repeated": {"items": {"string": {"maxBytes": 9}}}}', ["each entry at most 9 bytes"]),
         (

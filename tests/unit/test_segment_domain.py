@@ -8,7 +8,7 @@ from google.protobuf import json_format
 
 from services.chassis.clock import DAY
 from services.chassis.errors import EtagMismatch, InvalidDefinition
-from services.segment import convert
+from services.segment import definitions
 from services.segment import domain as d
 from services.segment.catalogue import Catalogue
 from services.segment.evaluate import NEVER, depends_on, evaluate
@@ -24,7 +24,7 @@ def definition(condition: dict[str, object], **others: object) -> SegmentDefinit
 
 def paths(condition: dict[str, object]) -> list[str]:
     with pytest.raises(InvalidDefinition) as error:
-        convert.definition_of(definition(condition))
+        definitions.definition_of(definition(condition))
     return [violation.field for violation in error.value.violations]
 
 
@@ -86,7 +86,7 @@ def test_nesting_and_size_are_bounded() -> None:
     deep = leaf
     for _ in range(d.MAX_DEPTH - 1):
         deep = {"not": deep}
-    convert.definition_of(definition(deep))
+    definitions.definition_of(definition(deep))
     assert paths({"not": deep}) == ["definition.condition" + ".not" * d.MAX_DEPTH]
     row = {"all": {"conditions": [leaf] * 100}}
     assert paths({"all": {"conditions": [row] * 10}}) == ["definition.condition"]
@@ -115,7 +115,7 @@ def test_a_definition_keeps_its_meaning_on_the_way_in() -> None:
         missing=MISSING_TRUE,
         displayName="Some",
     )
-    assert convert.definition_of(wire) == d.Definition(
+    assert definitions.definition_of(wire) == d.Definition(
         d.All(
             (
                 d.AttributeTest("tags", d.Equals(("a", "b"))),
@@ -131,7 +131,7 @@ def test_a_definition_keeps_its_meaning_on_the_way_in() -> None:
         missing=True,
         display_name="Some",
     )
-    needs = depends_on(convert.definition_of(wire).condition)
+    needs = depends_on(definitions.definition_of(wire).condition)
     assert needs.attributes == {"tags", "joined"}
     assert needs.event_types == {"purchase"}
 
@@ -271,8 +271,8 @@ def test_what_is_known_has_no_second_effect() -> None:
         state.observe_event(purchase("e0", 10), ever, state.catch_up(ever, 20))
     assert state.facts.events["purchase"].ids == ["e0", "e1"]
     assert len(state.outbox) == 1
-    state.observe_profile(2, {"x": 1.0}, ever, 20)
-    state.observe_profile(1, {"x": 2.0}, ever, 20)
+    state.observe_profile(2, d.Person({"x": 1.0}), ever, 20)
+    state.observe_profile(1, d.Person({"x": 2.0}), ever, 20)
     assert state.facts.attributes == {"x": 1.0}
 
 
@@ -280,7 +280,7 @@ def test_a_new_profile_is_evaluated_by_everything() -> None:
     """Also by what doesn't ask about what made it known."""
     idle = rules(1, ("idle", 1, d.Not(bought(None))), ("spanish", 1, d.AttributeTest("country", d.Equals("ES"))))
     state = ProfileState()
-    state.observe_profile(1, {"city": "Vigo"}, idle, 5)
+    state.observe_profile(1, d.Person({"city": "Vigo"}), idle, 5)
     assert told(state) == [("idle", True, 5, Cause.PROFILE, "")]
     assert state.memberships.keys() == {"idle"}
 

@@ -91,12 +91,14 @@ def unite(older: Profile, younger: Profile, rules: Rules) -> Profile:
     has them: see `reconciling`."""
     told = attributes.newer(younger.attributes, older.attributes, rules)
     settings = attributes.newer(younger.settings, older.settings, rules)
+    # Of a place that was only kept for somebody nobody has heard.
+    known = [younger.profile_id] if younger.revision else []
     return replace(
         older,
         attributes={**older.attributes, **told},
         consents=consents.settled(older.consents, younger.consents, older.links),
         settings={**older.settings, **settings},
-        merged=tuple(dict.fromkeys((*older.merged, *younger.merged, younger.profile_id))),
+        merged=tuple(dict.fromkeys((*older.merged, *younger.merged, *known))),
     )
 
 

@@ -1,0 +1,390 @@
+"""Segments of people who turn out to be one, or are erased, over gRPC and on a real broker."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+from camino.ops.v1 import personal_data_service_pb2, workspace_service_pb2
+from camino.segment.v1.segment_events_pb2 import (
+    MEMBERSHIP_CAUSE_ERASURE,
+    MEMBERSHIP_CAUSE_EVENT,
+    MEMBERSHIP_CAUSE_MERGE,
+)
+
+from services.chassis.broker import Broker
+from services.chassis.clock import DAY, SECOND
+from services.chassis.events import Publisher
+from services.chassis.telemetry import Telemetry
+from services.chassis.testing import FakeClock, eventually
+from services.segment.app import SegmentConfig
+from services.segment.outbox import Outbox
+from services.segment.store import SCHEMAS, SETTLE_AFTER, Store
+from tests.segments import (
+    BUYER,
+    LOYAL,
+    PARTITIONS,
+    RECENT,
+    SPANISH,
+    START,
+    WORKSPACE,
+    Replica,
+    World,
+    opened,
+    profile,
+    profile_stream,
+    publication,
+    purchase,
+    running,
+    said,
+)
+from tests.servers import NatsServer, nats_server, secantusd
+from tests.torn import Died, Life, Mortal
+
+
+@pytest.fixture(scope="module")
+def nats() -> Iterator[NatsServer]:
+    with nats_server() as server:
+        yield server
+
+
+@pytest.fixture
+async def broker(nats: NatsServer) -> AsyncIterator[Broker]:
+    async with profile_stream(nats) as broker:
+        yield broker
+
+
+@pytest.fixture
+def config(nats: NatsServer, tmp_path: Path) -> SegmentConfig:
+    return SegmentConfig(
+        nats_url=nats.url,
+        data_dir=tmp_path,
+        partitions=PARTITIONS,
+        migrate_on_start=True,
+        mongodb_uri="",
+        deletable_workspaces=WORKSPACE,
+    )
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(START)
+
+
+@pytest.fixture
+async def world(config: SegmentConfig, clock: FakeClock, broker: Broker) -> AsyncIterator[World]:
+    async with running(config, clock, broker) as world:
+        yield world
+
+
+async def erase(world: World, *profile_ids: str) -> dict[str, int]:
+    request = personal_data_service_pb2.ErasePersonalDataRequest(workspace_id=WORKSPACE, profile_ids=profile_ids)
+    return dict((await world.personal_data.ErasePersonalData(request)).counts)
+
+
+async def ana_and_bo(world: World) -> None:
+    """Ana bought once and is Spanish, Bo bought twice; then it's told that Bo is Ana."""
+    await world.tell(profile("ana", 1, address__country="ES"), purchase("ana", "a1", START - 3, address__country="ES"))
+    await world.tell(purchase("bo", "b1", START - 2), purchase("bo", "b2", START - 1))
+    await world.settled()
+    await world.tell(profile("ana", 2, merged=["bo"], address__country="ES"))
+
+
+# --- merging ----------------------------------------------------------------------------------------------------------
+
+
+async def test_one_stays_with_what_both_did(world: World) -> None:
+    for name, condition in {"buyers": BUYER, "loyal": LOYAL, "spanish": SPANISH}.items():
+        await world.publish(name, condition)
+    await ana_and_bo(world)
+    transitions = await world.transitions(5)
+    assert sorted(said(transitions[3:])) == [
+        ("ana", "loyal", True, MEMBERSHIP_CAUSE_MERGE),
+        ("bo", "buyers", False, MEMBERSHIP_CAUSE_MERGE),
+    ]
+    assert {(t.profile_id, t.sequence) for t in transitions[3:]} == {("ana", 3), ("bo", 2)}
+    for name in ("buyers", "loyal", "spanish"):
+        assert await world.members(name) == ["ana"]
+
+
+async def test_told_again_it_changes_nothing(world: World) -> None:
+    await world.publish("buyers", BUYER)
+    await world.publish("loyal", LOYAL)
+    for _ in range(3):
+        await world.tell(
+            profile("ana", 2, merged=["bo"]),
+            purchase("bo", "b1", START, revision=9, address__country="ES"),
+            purchase("ana", "a1", START),
+            purchase("bo", "b2", START),
+            profile("ana", 1, address__country="PT"),
+        )
+        await world.settled()
+    assert {name: await world.members(name) for name in ("buyers", "loyal")} == {"buyers": ["ana"], "loyal": ["ana"]}
+    assert sorted(t.sequence for t in await world.transitions(2)) == [1, 2]
+    await world.publish("spanish", {"attribute": {"name": "address.country", "exists": True}})
+    assert await world.members("spanish") == [], "attributes are those that the one who stays is told with"
+
+
+async def test_a_late_fact_goes_to_whoever_it_is_now(world: World) -> None:
+    await world.publish("loyal", LOYAL)
+    await world.tell(purchase("bo", "b1", START))
+    await world.tell(profile("ana", 2, merged=["bo"]), profile("cleo", 2, merged=["ana", "bo"]))
+    await world.settled()
+    await world.tell(purchase("ana", "a1", START), purchase("bo", "b2", START, revision=7))
+    assert said(await world.transitions(1)) == [("cleo", "loyal", True, MEMBERSHIP_CAUSE_EVENT)]
+    assert await world.members("loyal") == ["cleo"]
+
+
+async def test_an_id_that_was_merged_answers_for_the_one_who_stays(world: World) -> None:
+    await world.publish("loyal", LOYAL)
+    await world.publish("spanish", SPANISH)
+    await world.tell(*(purchase("bo", f"b{number}", START) for number in range(3)))
+    await world.settled()
+    await world.tell(profile("ana", 1, address__country="ES"), profile("ana", 2, merged=["bo"], address__country="ES"))
+    await world.tell(profile("cleo", 2, merged=["ana", "bo"], address__country="ES"))
+    await world.settled()
+    for person in ("ana", "bo", "cleo"):
+        answer = await world.check(person, "loyal", "spanish", after="b2")
+        assert (list(answer.member_of), answer.behind) == (["loyal", "spanish"], False)
+        assert (await world.check(person, "loyal", after="c1")).behind
+    await world.tell(purchase("cleo", "c1", START))
+    await world.settled()
+    assert not (await world.check("bo", "loyal", after="c1")).behind
+
+
+async def test_the_merged_are_neither_evaluated_nor_counted(world: World) -> None:
+    await world.publish("recent", RECENT)
+    await ana_and_bo_unlisted(world)
+    segment = await world.publish("buyers", BUYER)
+    assert (await world.ready("buyers")).computed_count == 1
+    assert await world.members("buyers") == ["ana"]
+    assert segment.version == 1
+    before = len(await world.published())
+    world.clock.advance(2 * DAY)
+    assert [(t.profile_id, t.member) for t in (await world.ticking(before + 1))[before:]] == [("ana", False)]
+
+
+async def ana_and_bo_unlisted(world: World) -> None:
+    await world.tell(purchase("ana", "a1", START), purchase("bo", "b1", START))
+    await world.settled()
+    await world.tell(profile("ana", 2, merged=["bo"]))
+    await world.settled()
+
+
+@pytest.mark.parametrize("written", [1, 2])
+async def test_a_crash_in_the_middle_of_a_merge(
+    config: SegmentConfig, clock: FakeClock, broker: Broker, written: int
+) -> None:
+    """When the grave is there, or the survivor too; and what told of it never comes again."""
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("loyal", LOYAL), None)
+        await here.servicer.PublishSegment(publication("buyers", BUYER), None)
+        await here.intake.handle(
+            [purchase("ana", "a1", START), purchase("bo", "b1", START), purchase("bo", "b2", START)]
+        )
+        with pytest.raises(Died):
+            await dying(store, clock, written).intake.handle([profile("ana", 2, merged=["bo"])])
+    telemetry = Telemetry()
+    async with running(config, clock, broker, telemetry) as world:
+        found = await world.ticking(4)
+        assert sorted((t.profile_id, t.segment_id, t.member, t.sequence) for t in found) == [
+            ("ana", "buyers", True, 1),
+            ("ana", "loyal", True, 2),
+            ("bo", "buyers", False, 2),
+            ("bo", "buyers", True, 1),
+        ]
+        assert await world.members("loyal") == ["ana"]
+
+        async def finished() -> bool:
+            clock.advance(SECOND)
+            labels = {"loop": "membership-timers"}
+            return bool(telemetry.metrics.registry.get_sample_value("camino_timer_lateness_seconds_count", labels))
+
+        await eventually(finished)
+    async with opened(config) as store:
+        grave = (await store.facts.get([f"{WORKSPACE}/bo"]))[f"{WORKSPACE}/bo"].body
+        assert not grave.keys() & {"events", "wake_at", "outbox"}
+
+
+def dying(store: Store, clock: FakeClock, written: int) -> Replica:
+    """One that is killed when it has written so many documents."""
+    life = Life(written)
+    return Replica(Store(*(Mortal(getattr(store, schema.name), life) for schema in SCHEMAS)), clock)
+
+
+async def test_crashes_leave_a_grave_that_leads_to_another(
+    config: SegmentConfig, clock: FakeClock, broker: Broker
+) -> None:
+    """Bo became Ana, but Ana hadn't Bo's events yet when she became Cleo, who has those of neither."""
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("loyal", LOYAL), None)
+        await here.intake.handle([purchase("bo", f"b{n}", START) for n in range(2)] + [purchase("ana", "a1", START)])
+        for merge in (profile("ana", 2, merged=["bo"]), profile("cleo", 2, merged=["ana", "bo"])):
+            with pytest.raises(Died):
+                await dying(store, clock, 1).intake.handle([merge])
+    async with running(config, clock, broker) as world:
+        [entered] = await world.ticking(1)
+        assert (entered.profile_id, entered.segment_id, entered.member) == ("cleo", "loyal", True)
+
+
+# --- erasing ----------------------------------------------------------------------------------------------------------
+
+
+async def test_nothing_is_left_but_the_exits(config: SegmentConfig, clock: FakeClock, broker: Broker) -> None:
+    telemetry = Telemetry()
+    async with running(config, clock, broker, telemetry) as world:
+        await world.publish("buyers", BUYER)
+        await world.publish("spanish", SPANISH)
+        await world.tell(purchase("cleo", "c1", START))
+        await ana_and_bo(world)
+        await world.transitions(5)
+        counts = await erase(world, "ana", "bo", "never-heard-of")
+        assert counts == {"facts": 4, "memberships": 3}
+        left = [
+            ("cleo", "buyers", True, MEMBERSHIP_CAUSE_EVENT),
+            ("ana", "buyers", False, MEMBERSHIP_CAUSE_ERASURE),
+            ("ana", "spanish", False, MEMBERSHIP_CAUSE_ERASURE),
+        ]
+        assert said(await world.published()) == left
+        assert await world.members("buyers") == ["cleo"]
+        assert not (await world.check("bo", "buyers")).member_of
+        assert await erase(world, "ana", "bo") == counts, "asked again, as if the reply had been lost"
+        assert said(await world.published()) == left
+
+        await world.tell(
+            purchase("ana", "a9", START),
+            purchase("bo", "b9", START),
+            profile("ana", 3, merged=["bo"], address__country="ES"),
+            purchase("never-heard-of", "n1", START),
+        )
+        await world.settled()
+        assert telemetry.metrics.registry.get_sample_value("camino_segment_erased_facts_total") == 4
+        assert await world.members("buyers") == ["cleo"]
+        await world.publish("everybody", {"not": {"event": {"eventType": "nothing", "count": {"atLeast": 1}}}})
+        assert await world.members("everybody") == ["cleo"]
+        exits = left[1:]
+        await again(world, len(exits))
+        assert [told for told in said(await world.published()) if told[0] != "cleo"] == exits
+        assert await erase(world, "ana", "bo") == {}
+    async with opened(config) as store:
+        marks = await store.facts.get([f"{WORKSPACE}/{who}" for who in ("ana", "bo", "never-heard-of")])
+        assert [mark.body.keys() for mark in marks.values()] == [{"erased"}] * 3
+        memberships = await store.memberships.scan(limit=100)
+        assert {document.id.rpartition("/")[2] for document in memberships.documents} == {"cleo"}
+
+
+async def again(world: World, exits: int) -> None:
+    """Return when the exits have been told once more, when nobody has hold of an older state."""
+    before = await world.ever_published()
+    world.clock.advance(SETTLE_AFTER)
+
+    async def probe() -> bool:
+        world.clock.advance(SECOND)
+        return await world.ever_published() == before + exits
+
+    await eventually(probe)
+
+
+async def test_what_was_owed_at_the_erasure_is_told_as_left(
+    config: SegmentConfig, clock: FakeClock, broker: Broker
+) -> None:
+    """Nobody knows whether the entry was published before the process died; and the one that owed it may yet do it."""
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("buyers", BUYER), None)
+        await here.intake.handle([purchase("ana", "a1", START), purchase("bo", "b1", START)])
+        await here.intake.handle([profile("ana", 2, merged=["bo"])])
+    async with running(config, clock, broker) as world:
+        assert await erase(world, "ana", "bo") == {"facts": 2, "memberships": 2}
+        exits = [(who, "buyers", False, MEMBERSHIP_CAUSE_ERASURE) for who in ("ana", "bo")]
+        assert sorted(said(await world.published())) == exits
+    async with opened(config) as store:
+        await Outbox(store, Publisher(broker, "segment")).deliver(here.relayed)
+        assert (await store.memberships.scan(limit=10)).documents
+    async with running(config, clock, broker) as world:
+        assert len(await world.published()) > 2
+        await again(world, 2)
+        assert sorted(said(await world.published())) == exits
+        assert await world.members("buyers") == []
+    async with opened(config) as store:
+        assert not (await store.memberships.scan(limit=10)).documents
+
+
+async def test_a_deleted_workspace_loses_the_marks_too(config: SegmentConfig, clock: FakeClock, broker: Broker) -> None:
+    async with running(config, clock, broker) as world:
+        await world.publish("buyers", BUYER)
+        await ana_and_bo_unlisted(world)
+        await erase(world, "bo", "cleo")
+        await world.workspaces.DeleteWorkspace(workspace_service_pb2.DeleteWorkspaceRequest(workspace_id=WORKSPACE))
+    async with opened(config) as store:
+        assert not (await store.facts.scan(limit=10)).documents
+
+
+async def test_what_is_held_on_a_person(world: World) -> None:
+    await world.publish("buyers", BUYER)
+    await world.publish("spanish", SPANISH)
+    await ana_and_bo(world)
+    await world.settled()
+    world.clock.advance(SECOND)
+    await world.tell(profile("ana", 3, merged=["bo"]))
+    await world.settled()
+    at = {(t.profile_id, t.segment_id, t.member): t.effective_at.ToJsonString() for t in await world.transitions(5)}
+    for size in (0, 1, 2):
+        assert await held(world, size, "bo", "ana", "never-heard-of") == [
+            {
+                "profileId": "ana",
+                "segmentId": "buyers",
+                "member": True,
+                "enterTime": at["ana", "buyers", True],
+            },
+            {
+                "profileId": "ana",
+                "segmentId": "spanish",
+                "enterTime": at["ana", "spanish", True],
+                "exitTime": at["ana", "spanish", False],
+            },
+            {
+                "profileId": "bo",
+                "segmentId": "buyers",
+                "enterTime": at["bo", "buyers", True],
+                "exitTime": at["bo", "buyers", False],
+            },
+        ]
+
+
+async def held(world: World, size: int, *profile_ids: str) -> list[dict[str, object]]:
+    found = []
+    token = ""
+    while True:
+        request = personal_data_service_pb2.ListPersonalDataRequest(
+            workspace_id=WORKSPACE, profile_ids=profile_ids, page_size=size, page_token=token
+        )
+        page = await world.personal_data.ListPersonalData(request)
+        assert {record.kind for record in page.records} <= {"memberships"}
+        found += [json.loads(record.json) for record in page.records]
+        token = page.next_page_token
+        if not token:
+            return found
+
+
+# --- MongoDB ----------------------------------------------------------------------------------------------------------
+
+
+async def test_on_mongodb(config: SegmentConfig, clock: FakeClock, broker: Broker) -> None:
+    with secantusd() as uri:
+        on_mongodb = config.model_copy(update={"mongodb_uri": uri})
+        async with running(on_mongodb, clock, broker) as world:
+            await world.publish("loyal", LOYAL)
+            await ana_and_bo(world)
+            assert said(await world.ticking(1)) == [("ana", "loyal", True, MEMBERSHIP_CAUSE_MERGE)]
+            await world.settled()
+            assert await world.members("loyal") == ["ana"]
+            assert list((await world.check("bo", "loyal")).member_of) == ["loyal"]
+            assert await erase(world, "ana", "bo") == {"facts": 4, "memberships": 1}
+            assert said(await world.published()) == [("ana", "loyal", False, MEMBERSHIP_CAUSE_ERASURE)]
+            assert await world.members("loyal") == []
+            await again(world, 1)
