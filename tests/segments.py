@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
+from pathlib import Path
+from typing import Any
 
 import grpc
 from camino.ops.v1 import personal_data_service_pb2_grpc, workspace_service_pb2_grpc
@@ -22,6 +25,7 @@ from services.chassis.documents import Document
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.ids import partition_of
 from services.chassis.metrics import Metrics
+from services.chassis.sqlite import SqliteDatabase
 from services.chassis.stores import open_database
 from services.chassis.telemetry import Telemetry
 from services.chassis.testing import FakeClock, eventually, serving
@@ -207,6 +211,14 @@ def purchase(
     return change
 
 
+async def ana_and_bo(world: World) -> None:
+    """Ana bought once and is Spanish, Bo bought twice; then it's told that Bo is Ana."""
+    await world.tell(profile("ana", 1, address__country="ES"), purchase("ana", "a1", START - 3, address__country="ES"))
+    await world.tell(purchase("bo", "b1", START - 2), purchase("bo", "b2", START - 1))
+    await world.settled()
+    await world.tell(profile("ana", 2, merged=["bo"], address__country="ES"))
+
+
 def said(transitions: Sequence[MembershipChanged]) -> list[tuple[str, str, bool, int]]:
     return [(t.profile_id, t.segment_id, t.member, t.cause) for t in transitions]
 
@@ -301,3 +313,27 @@ def publication(segment_id: str, condition: dict[str, object]) -> segment_servic
         segment_id=segment_id,
         definition=json_format.ParseDict({"condition": condition}, segment_pb2.SegmentDefinition()),
     )
+
+
+class Bench:
+    """One store with the segments in it, in which each example has people of its own."""
+
+    def __init__(self, path: Path, segments: Mapping[str, dict[str, Any]]) -> None:
+        self.runner = asyncio.Runner()
+        self.database = self.runner.run(SqliteDatabase.open(path))
+        self.runner.run(self.database.migrate(SCHEMAS))
+        self.store = Store.of(self.database)
+        self.examples = 0
+        self.runner.run(self._publish(segments))
+
+    async def _publish(self, segments: Mapping[str, dict[str, Any]]) -> None:
+        for name, condition in segments.items():
+            await publish(Replica(self.store, FakeClock()), name, condition)
+
+    def close(self) -> None:
+        self.runner.run(self.database.close())
+        self.runner.close()
+
+
+async def publish(replica: Replica, segment_id: str, condition: dict[str, Any]) -> None:
+    await replica.servicer.PublishSegment(publication(segment_id, condition), None)

@@ -170,15 +170,17 @@ class Broker:
             raise BrokerUnavailable(f"the broker doesn't tell of {durable}: {error or type(error).__name__}") from error
         return int(info.num_pending or 0) + int(info.num_ack_pending or 0)
 
-    async def purge(self, spec: StreamSpec, workspace_id: str) -> int:
-        """Remove a workspace's messages from a stream. How many there were. Raises `BrokerUnavailable`.
+    async def purge(self, spec: StreamSpec, workspace_id: str, key: str = "") -> int:
+        """Remove a workspace's messages from a stream, or only those whose subject ends in this key. How many there
+        were. Raises `BrokerUnavailable`.
 
         The broker goes on recognising their ids for as long as it would have anyway.
         """
+        which = f"{workspace_id}.*.{key}" if key else f"{workspace_id}.>"
         removed = 0
         for kind in spec.message_types:
             # JetStream's API itself: the client's method for it keeps the number to itself.
-            request = {"filter": f"{kind.DESCRIPTOR.full_name}.{workspace_id}.>"}
+            request = {"filter": f"{kind.DESCRIPTOR.full_name}.{which}"}
             try:
                 reply = await self.client.request(
                     f"$JS.API.STREAM.PURGE.{spec.name}", json.dumps(request).encode(), timeout=_PURGE_S

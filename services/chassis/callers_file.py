@@ -54,7 +54,7 @@ def _digest(text: str) -> str:
 
 
 def _scope(text: str) -> str:
-    if not re.fullmatch(r"\*|[a-z][a-z_]*\.(\*|[a-z][a-z_]*)", text):
+    if not re.fullmatch(r"\*|[a-z][a-z_-]*\.(\*|[a-z][a-z_]*)", text):
         raise PydanticCustomError(
             "scope",
             "{text} is not a scope: write one as `profiles.write`, all of a kind as `profiles.*`, or all as `*`",

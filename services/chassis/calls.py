@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import grpc
 import structlog
@@ -14,8 +15,9 @@ from opentelemetry import trace
 from opentelemetry.trace import Status, StatusCode
 from prometheus_client import Gauge, Histogram
 
+from services.chassis.errors import CaminoError
 from services.chassis.ids import new_id
-from services.chassis.measures import RPC_DURATION, RPC_IN_FLIGHT
+from services.chassis.measures import RPC_DURATION, RPC_IN_FLIGHT, RPC_STREAMS
 from services.chassis.telemetry import Telemetry
 from services.chassis.tracing import Tracing
 
@@ -38,6 +40,7 @@ class Calls:
         self._tracing = telemetry.tracing
         self._durations = telemetry.metrics.histogram(RPC_DURATION)
         self._in_flight = telemetry.metrics.gauge(RPC_IN_FLIGHT)
+        self._streams = telemetry.metrics.gauge(RPC_STREAMS)
         self._by_method: dict[str, _Method] = {}
 
     def begin(self, method: str, metadata: Metadata) -> Call:
@@ -45,14 +48,16 @@ class Calls:
         known = self._by_method.get(method)
         if known is None:
             name = method.removeprefix("/")
-            known = self._by_method[method] = _Method(name, self._in_flight.labels(name), self._durations)
+            in_flight = self._in_flight.labels(name)
+            known = self._by_method[method] = _Method(name, in_flight, self._streams, self._durations)
         return Call(known, self._tracing, metadata)
 
 
 class _Method:
-    def __init__(self, name: str, in_flight: Gauge, durations: Histogram) -> None:
+    def __init__(self, name: str, in_flight: Gauge, streams: Gauge, durations: Histogram) -> None:
         self.name = name
         self.in_flight = in_flight
+        self._streams = streams
         self._durations = durations
         self._by_status: dict[str, Histogram] = {}
 
@@ -61,6 +66,18 @@ class _Method:
         if durations is None:
             durations = self._by_status[status] = self._durations.labels(self.name, status)
         durations.observe(seconds)
+
+    @property
+    def streams(self) -> Gauge:
+        """Only of methods that stream is there one at all."""
+        return self._streams.labels(self.name)
+
+
+@dataclass(slots=True)
+class Ending:
+    """How a request of a stream ends; see `Call.status`."""
+
+    status: str = "CANCELLED"
 
 
 class Call:
@@ -81,21 +98,61 @@ class Call:
     @contextmanager
     def answering(self, context: grpc.aio.ServicerContext) -> Iterator[None]:
         """While it's answered. Set `status` before the end."""
-        context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
         method = self._method
         method.in_flight.inc()
         began = time.perf_counter()
         try:
-            with self._tracing.call(method.name, self._metadata):
-                try:
-                    yield
-                finally:
-                    self._tell_trace()
-                    took = round(time.perf_counter() - began, 6)
-                    log.debug("call", method=method.name, status=self.status, seconds=took)
+            with self._told(context):
+                yield
         finally:
             method.in_flight.dec()
             method.took(time.perf_counter() - began, self.status)
+
+    @contextmanager
+    def conversing(self, context: grpc.aio.ServicerContext) -> Iterator[None]:
+        """While a stream is open, whose requests are told of one by one. Set `status` before the end."""
+        self._method.streams.inc()
+        try:
+            with self._told(context):
+                yield
+        finally:
+            self._method.streams.dec()
+
+    @contextmanager
+    def answering_one(self) -> Iterator[Ending]:
+        """While a request of a stream is carried out. It begins a trace of its own: what many requests lead to, over
+        minutes, would be no trace that anybody could read."""
+        method, ending = self._method, Ending()
+        method.in_flight.inc()
+        began = time.perf_counter()
+        try:
+            with self._tracing.root(method.name):
+                yield ending
+        finally:
+            method.in_flight.dec()
+            method.took(time.perf_counter() - began, ending.status)
+
+    @contextmanager
+    def refusing(self) -> Iterator[None]:
+        """While a request of a stream is looked at."""
+        try:
+            yield
+        except CaminoError as error:
+            self._method.took(0, error.status.value)
+            raise
+
+    @contextmanager
+    def _told(self, context: grpc.aio.ServicerContext) -> Iterator[None]:
+        """In the trace and in the log, from the beginning to the end."""
+        context.set_trailing_metadata(((REQUEST_ID, self._request_id),))
+        began = time.perf_counter()
+        with self._tracing.call(self._method.name, self._metadata):
+            try:
+                yield
+            finally:
+                self._tell_trace()
+                took = round(time.perf_counter() - began, 6)
+                log.debug("call", method=self._method.name, status=self.status, seconds=took)
 
     def _tell_trace(self) -> None:
         if not self._tracing.on:

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any
 
 import structlog
+from google.protobuf import descriptor_pool
+from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 
 from services.chassis.clock import Clock
 from services.chassis.documents import Collection, Document, Index, Owner, Page, Schema, change
 from services.chassis.errors import NotFound
-from services.chassis.events import workspace_of
+from services.chassis.events import key_of, type_of, workspace_of
 from services.chassis.measures import DEAD_LETTERS_ADDED, DEAD_LETTERS_KEPT
 from services.chassis.metrics import Metrics
 
 log = structlog.get_logger()
 
 DEAD_LETTERS = Schema("dead_letters", (Index("by_time", ("all", "at")),), owner=Owner.WORKSPACE)
+
+_PAGE = 200
+"""Letters that are looked through at once: each holds a whole message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +89,18 @@ class DeadLetters:
     async def _kept(self) -> Mapping[tuple[str, ...], float]:
         return {(): await self._collection.count("by_time", 1)}
 
+    async def erase(self, workspace_id: str, profile_ids: Iterable[str]) -> int:
+        """Delete the letters about a person, who has these ids. How many there were. Idempotent."""
+        ids = frozenset(profile_ids)
+        erased, after = 0, ""
+        while True:
+            page = await self._collection.scan(limit=_PAGE, after=after, prefix=f"{workspace_id}/")
+            theirs = [letter.id for letter in page.documents if _is_about(letter.body, ids)]
+            erased += await self._collection.delete(theirs) if theirs else 0
+            after = page.next
+            if not after:
+                return erased
+
     async def redrive(self, id_: str) -> str:
         """Give a letter to its handler again. The reason why it was not taken, or an empty string. Raises
         `NotFound`."""
@@ -100,3 +118,28 @@ class DeadLetters:
 
         await change(self._collection, [id_], decide)
         return reason
+
+
+def _is_about(letter: Mapping[str, Any], profile_ids: frozenset[str]) -> bool:
+    """Whether a letter's message is about one of these profiles: its key says so, or its `profile_id`, or that of its
+    `profile`."""
+    if key_of(letter["subject"]) in profile_ids:
+        return True
+    data: bytes = letter["data"]
+    try:
+        message = GetMessageClass(descriptor_pool.Default().FindMessageTypeByName(type_of(letter["subject"])))()
+        message.ParseFromString(data)
+    except (KeyError, DecodeError):
+        # Nobody can read it. If an id of theirs is in there, it's about them.
+        return any(id_.encode() in data for id_ in profile_ids)
+    return not profile_ids.isdisjoint(_named(message))
+
+
+def _named(message: Message) -> Iterator[str]:
+    """The profiles that a message names."""
+    fields = message.DESCRIPTOR.fields_by_name
+    if "profile_id" in fields:
+        yield message.profile_id
+    profile = fields.get("profile")
+    if profile is not None and profile.message_type is not None and "profile_id" in profile.message_type.fields_by_name:
+        yield message.profile.profile_id

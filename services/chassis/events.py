@@ -44,6 +44,17 @@ def workspace_of(subject: str) -> str:
     return parts[1] if len(parts) == 4 else ""
 
 
+def type_of(subject: str) -> str:
+    """The full name of the type of a subject that `subject_of` made; empty for one that it can't have made."""
+    parts = subject.rsplit(".", 3)
+    return parts[0] if len(parts) == 4 else ""
+
+
+def key_of(subject: str) -> str:
+    """The key of a subject that `subject_of` made."""
+    return subject.rpartition(".")[2]
+
+
 class Publisher:
     """Publishes batches. `source` says in CloudEvents' words who does."""
 

@@ -14,14 +14,16 @@ import structlog
 from camino.options.v1 import options_pb2
 from google.protobuf import descriptor_pool
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from services.chassis.callers import Caller, KnowsCallers, identify
 from services.chassis.calls import Call, Calls
-from services.chassis.errors import CaminoError, DeadlineExceeded, Status
+from services.chassis.conversation import converse
+from services.chassis.errors import CaminoError, DeadlineExceeded, InvalidArgument, Status
 from services.chassis.failures import fields_of, words_of
 from services.chassis.redaction import redacted
 from services.chassis.rpc_errors import abort, as_camino_error, cut
+from services.chassis.streams import OpenStreams, StreamLimits
 from services.chassis.telemetry import Telemetry
 from services.chassis.validation import RequestValidator
 
@@ -29,6 +31,8 @@ log = structlog.get_logger()
 
 _LONGEST_CALL_S = 60.0
 _OK = grpc.StatusCode.OK.name
+
+Decode = Callable[[bytes], Message]
 
 
 class UndeclaredMethod(Exception):
@@ -79,14 +83,24 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     Who isn't known, or lacks the method's scope, is refused before the request is as much as parsed. Then the request
     is held to its schema, and then its workspace must be open to the caller; requests of methods without a
-    `workspace_id` may concern any workspace, so all must be. A stream is let in once, and each of its messages is
-    looked at; its servicer is an async generator. Without `callers` everything is allowed to everybody.
+    `workspace_id` may concern any workspace, so all must be. Without `callers` everything is allowed to everybody.
+
+    A stream both ways is many calls over one: its servicer's method takes one request and returns its reply, as that of
+    any other method, and is called for each. Whether the caller may still call is asked again every few seconds.
     """
 
-    def __init__(self, services: Iterable[str], callers: KnowsCallers | None, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        services: Iterable[str],
+        callers: KnowsCallers | None,
+        telemetry: Telemetry,
+        streams: StreamLimits,
+    ) -> None:
         self._methods: dict[str, _Method] = {}
         self._callers = callers
         self._calls = Calls(telemetry)
+        self._limits = streams
+        self._streams = OpenStreams(streams)
         self._validator = RequestValidator()
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self.guard(services)
@@ -95,6 +109,10 @@ class Boundary(grpc.aio.ServerInterceptor):
         """Stand before these services too. Raises `UndeclaredMethod`."""
         methods = [_Method.of(method) for service in services for method in describe(service).methods]
         self._methods.update((method.name, method) for method in methods)
+
+    def drain(self) -> None:
+        """End the streams, each after the answers to what it has read."""
+        self._streams.drain()
 
     async def intercept_service(
         self,
@@ -105,20 +123,21 @@ class Boundary(grpc.aio.ServerInterceptor):
         if method is None:
             return await continuation(details)
         call = self._calls.begin(method.name, details.invocation_metadata)
+        admit = partial(self._admit, method, details.invocation_metadata)
         try:
-            caller = self._admit(method, details.invocation_metadata)
+            caller = admit()
         except CaminoError as error:
             return _refusal(method, call, error)
         handler = self._handlers.get(method.name)
         if handler is None:
             handler = self._handlers[method.name] = await continuation(details)
+        # Requests are decoded here: what gRPC can't decode it answers with UNKNOWN, and Python's words.
+        decode = partial(_decoded, handler.request_deserializer)
         if method.streams:
-            converse = partial(self._converse, method, call, caller, handler.stream_stream)
-            return grpc.stream_stream_rpc_method_handler(
-                converse, handler.request_deserializer, handler.response_serializer
-            )
-        answer = partial(self._answer, method, call, caller, handler.unary_unary)
-        return grpc.unary_unary_rpc_method_handler(answer, handler.request_deserializer, handler.response_serializer)
+            answer_all = partial(self._answer_all, method, call, admit, decode, handler.stream_stream)
+            return grpc.stream_stream_rpc_method_handler(answer_all, None, handler.response_serializer)
+        answer = partial(self._answer, method, call, caller, decode, handler.unary_unary)
+        return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
     def _admit(self, method: _Method, metadata: Iterable[tuple[str, str | bytes]]) -> Caller | None:
         """Who calls, or None if that's not asked here. Raises `Unauthenticated` and `PermissionDenied`."""
@@ -135,14 +154,17 @@ class Boundary(grpc.aio.ServerInterceptor):
         method: _Method,
         call: Call,
         caller: Caller | None,
+        decode: Decode,
         serve: Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]],
-        request: Message,
+        raw: bytes,
         context: grpc.aio.ServicerContext,
     ) -> Message:
+        request: Message | None = None
         with call.answering(context):
             left = context.time_remaining()
             limit = asyncio.timeout(min(left, _LONGEST_CALL_S) if left is not None else _LONGEST_CALL_S)
             try:
+                request = decode(raw)
                 self._check(method, caller, request)
                 async with limit:
                     response = await serve(request, context)
@@ -151,24 +173,49 @@ class Boundary(grpc.aio.ServerInterceptor):
             call.status = _OK
             return response
 
-    async def _converse(
+    async def _answer_all(
         self,
         method: _Method,
         call: Call,
-        caller: Caller | None,
-        serve: Callable[[AsyncIterator[Message], grpc.aio.ServicerContext], AsyncIterator[Message]],
-        requests: AsyncIterator[Message],
+        admit: Callable[[], Caller | None],
+        decode: Decode,
+        serve: Callable[[Message, grpc.aio.ServicerContext], Awaitable[Message]],
+        requests: AsyncIterator[bytes],
         context: grpc.aio.ServicerContext,
-    ) -> AsyncIterator[Message]:
+    ) -> None:
+        caller: Caller | None = None
+
+        def admit_again() -> None:
+            nonlocal caller
+            caller = admit()
+
         async def checked() -> AsyncIterator[Message]:
-            async for request in requests:
-                self._check(method, caller, request)
+            async for raw in requests:
+                with call.refusing():
+                    request = decode(raw)
+                    self._check(method, caller, request)
                 yield request
 
-        with call.answering(context):
+        async def answer(request: Message) -> Message:
+            with call.answering_one() as ending:
+                limit = asyncio.timeout(_LONGEST_CALL_S)
+                try:
+                    async with limit:
+                        response = await serve(request, context)
+                except Exception as error:
+                    known = DeadlineExceeded() if limit.expired() else as_camino_error(error)
+                    ending.status = known.status.value
+                    if known is error:
+                        raise
+                    raise known from error
+                ending.status = _OK
+                return response
+
+        with call.conversing(context):
             try:
-                async for response in serve(checked(), context):
-                    yield response
+                admit_again()
+                with self._streams.open(admit_again) as end:
+                    await converse(checked(), answer, context.write, end, unanswered=self._limits.unanswered)
             except Exception as error:
                 await _fail(method, call, context, error)
             call.status = _OK
@@ -181,6 +228,17 @@ class Boundary(grpc.aio.ServerInterceptor):
             caller.must_reach(request.workspace_id)
         else:
             caller.must_reach_everything()
+
+
+def _decoded(deserialize: Decode, raw: bytes) -> Message:
+    """A request. Raises `InvalidArgument` for bytes that aren't one."""
+    try:
+        return deserialize(raw)
+    except DecodeError:
+        raise InvalidArgument(
+            "the request can't be decoded: it's cut off, nested too deeply, holds text that isn't UTF-8, or is no"
+            " message of the method's type; send what the client library encodes"
+        ) from None
 
 
 def _refusal(method: _Method, call: Call, error: CaminoError) -> grpc.RpcMethodHandler:

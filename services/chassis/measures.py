@@ -18,11 +18,14 @@ PROBE_UP = Metric(
 RPC_DURATION = Metric(
     "camino_rpc_duration_seconds",
     "histogram",
-    "How long calls took that ended with a gRPC status; a stream, from its beginning to its end.",
+    "How long calls took that ended with a gRPC status; of a stream, each request counts as a call.",
     ("method", "status"),
     CALLS_S,
 )
-RPC_IN_FLIGHT = Metric("camino_rpc_in_flight", "gauge", "Calls being answered now.", ("method",))
+RPC_IN_FLIGHT = Metric(
+    "camino_rpc_in_flight", "gauge", "Calls being answered now; of a stream, its requests.", ("method",)
+)
+RPC_STREAMS = Metric("camino_rpc_streams", "gauge", "Streams that are open now.", ("method",))
 
 CONSUMER_LAG = Metric(
     "camino_consumer_lag",

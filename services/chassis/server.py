@@ -16,6 +16,7 @@ from grpc_reflection.v1alpha.reflection import aio as reflection_aio
 from services.chassis.callers import KnowsCallers
 from services.chassis.interceptors import Boundary
 from services.chassis.mounts import Mounts
+from services.chassis.streams import StreamLimits
 from services.chassis.telemetry import Telemetry
 
 LIVE = "live"
@@ -43,9 +44,10 @@ class Server:
         callers: KnowsCallers | None = None,
         credentials: grpc.ServerCredentials | None = None,
         telemetry: Telemetry | None = None,
+        streams: StreamLimits = StreamLimits(),  # noqa: B008 - it's a value that nobody changes
     ) -> None:
         self._credentials = credentials
-        self._boundary = Boundary((), callers, telemetry or Telemetry())
+        self._boundary = Boundary((), callers, telemetry or Telemetry(), streams)
         self._mounts = Mounts()
         self._names: list[str] = []
         self._health = health_aio.HealthServicer()
@@ -59,7 +61,8 @@ class Server:
                 # share.
                 ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
                 ("grpc.max_connection_age_ms", 300_000),
-                ("grpc.max_connection_age_grace_ms", 30_000),
+                # A stream that was begun in a connection's last moment comes to its end all the same.
+                ("grpc.max_connection_age_grace_ms", int(streams.life_s * 1000) + 30_000),
             ),
         )
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -97,8 +100,10 @@ class Server:
             await self._health.set(name, status)
 
     async def stop(self, grace_s: float) -> None:
-        """Refuse new calls, let those in flight finish within the grace."""
+        """Refuse new calls, let those in flight finish within the grace. Streams are ended when what they have read is
+        answered."""
         await self._health.enter_graceful_shutdown()
+        self._boundary.drain()
         await self._server.stop(grace_s)
         await self._health_server.stop(0)
 

@@ -51,6 +51,14 @@ def _count(window: dict[str, Any] | None = None, **count: float) -> dict[str, An
     return {"event": {"event_type": "purchase", "count": count, **({"window": window} if window else {})}}
 
 
+def _then(*steps: dict[str, Any], within: str) -> dict[str, Any]:
+    return {"sequence": {"steps": list(steps), "within": within}}
+
+
+def _asking(*segment_ids: str) -> dict[str, Any]:
+    return {"any": {"conditions": [_CITY, *({"in_segment": segment_id} for segment_id in segment_ids)]}}
+
+
 def _nested(depth: int) -> dict[str, Any]:
     condition: dict[str, Any] = {"attribute": {"name": "city", "exists": True}}
     for _ in range(depth - 1):
@@ -84,6 +92,7 @@ def _autumn(verb: str) -> tuple[str, dict[str, Any]]:
 
 
 _EVERYBODY = ("ProfileService.ListProfiles", {})
+_EMPTY = {"above": 2, "at_most": 2}
 _CITY = {"attribute": {"name": "city", "equals": {"string_value": "Madrid"}}}
 
 SCENES: dict[str, Scene] = {
@@ -220,6 +229,23 @@ SCENES: dict[str, Scene] = {
         _segment({"any": {"conditions": [_CITY, {"attribute": {"name": "n", "number": {"above": 2, "at_most": 2}}}]}}),
         _segment(_nested(32)),
         _segment(_nested(33)),
+        _segment({"event": {"event_type": "camino.message.opened", "last": {"age": {"below": "86400s"}}}}),
+        _segment({"event": {"event_type": "camino.message.lost", "count": {"at_least": 1}}}),
+        _segment({"event": {"event_type": "visit", "first": {"age": {"at_least": "60s", "below": "60s"}}}}),
+        _segment({"event": {"event_type": "visit", "first": {"property": {"name": "n", "number": _EMPTY}}}}),
+        _segment({"event": {"event_type": "visit", "max": {"property": "n", "range": _EMPTY}}}),
+        _segment(_then({"event_type": "visit"}, {"event_type": "camino.lost"}, within="0.000000001s")),
+        _segment({"date": {"attribute": "born", "time_zone": "No/Where", "in_days": {"at_least": 1, "at_most": 0}}}),
+        _segment({"date": {"attribute": "born", "anniversary_in_days": {"at_most": -1}}}),
+        _segment({"date": {"attribute": "born", "anniversary_in_days": {"at_least": 366}}}),
+        _segment(_asking("nobody", "loyal")),
+        _segment({"not": _asking("loyal")}, segment_id="disloyal"),
+        _segment(_asking("disloyal")),
+        ("SegmentService.GetSegment", {"segment_id": "loyal"}),
+        *(_segment(_asking(f"row-{n - 1}") if n else _CITY, segment_id=f"row-{n}") for n in range(18)),
+        _segment(_asking("row-16"), segment_id="row-0"),
+        _segment(_asking("disloyal"), segment_id="row-0"),
+        *(_segment(_asking(*[f"many-{n - 1}"] * 10 if n else ()), segment_id=f"many-{n}") for n in range(4)),
         ("SegmentService.ListMembers", {"segment_id": "nobody"}),
         ("SegmentService.CheckMembership", {"queries": [{"profile_id": "a", "segment_ids": ["loyal", "other"]}]}),
         ("SegmentService.CheckMembership", {"queries": [{"profile_id": "a", "segment_ids": ["loyal"]}]}),

@@ -370,8 +370,9 @@ BYTES = {
 
 async def test_what_is_no_message_is_refused_and_harms_nobody(people: ServedPeople) -> None:
     for data in BYTES.values():
-        with pytest.raises(grpc.RpcError):
+        with pytest.raises(grpc.aio.AioRpcError, match="can't be decoded") as raised:
             await send(people, data)
+        assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
     assert await people.everybody() == []
     assert await people.tell(person(ANA))
 

@@ -8,22 +8,17 @@ about to write one, another may do something. Time passes, definitions change.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 from camino.profile.v1 import profile_pb2
 from camino.profile.v1.profile_events_pb2 import ProfileChanged
-from camino.segment.v1 import segment_pb2, segment_service_pb2
-from google.protobuf import json_format
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.chassis.clock import SECOND
 from services.chassis.documents import Document
-from services.chassis.sqlite import SqliteDatabase
 from services.chassis.testing import FakeClock
 from services.chassis.wire import set_instant
 from services.segment import convert
@@ -33,10 +28,9 @@ from services.segment.state import Cause
 from services.segment.store import SCHEMAS, SETTLE_AFTER, SWEEP_AFTER, Store
 from services.segment.timers import Timers
 from tests.interrupted import Interrupted
-from tests.segments import PARTITIONS, Published, Replica
+from tests.segments import PARTITIONS, WORKSPACE, Bench, Published, Replica, publish
 from tests.torn import Died, Life, Mortal
 
-WORKSPACE = "w"
 PEOPLE = range(4)
 """In the order in which they came: the older one stays."""
 
@@ -55,34 +49,6 @@ SEGMENTS = {
     "lapsed": {"all": {"conditions": [visits(1), {"not": visits(1, within="40s")}]}},
     "spanish-buyer": {"all": {"conditions": [SPANISH, {"event": {"eventType": "buy", "count": {"atLeast": 1}}}]}},
 }
-
-
-class Bench:
-    """One store with the segments in it, in which each example has people of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.runner = asyncio.Runner()
-        self.database = self.runner.run(SqliteDatabase.open(path))
-        self.runner.run(self.database.migrate(SCHEMAS))
-        self.store = Store.of(self.database)
-        self.examples = 0
-        self.runner.run(self._publish())
-
-    async def _publish(self) -> None:
-        for name, condition in SEGMENTS.items():
-            await publish(Replica(self.store, FakeClock()), name, condition)
-
-    def close(self) -> None:
-        self.runner.run(self.database.close())
-        self.runner.close()
-
-
-async def publish(replica: Replica, segment_id: str, condition: dict[str, Any]) -> None:
-    definition = json_format.ParseDict({"condition": condition}, segment_pb2.SegmentDefinition())
-    request = segment_service_pb2.PublishSegmentRequest(
-        workspace_id=WORKSPACE, segment_id=segment_id, definition=definition
-    )
-    await replica.servicer.PublishSegment(request, None)
 
 
 people = st.integers(0, len(PEOPLE) - 1)
@@ -394,7 +360,7 @@ class People:
 
 @pytest.fixture(scope="module")
 def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
-    bench = Bench(tmp_path_factory.mktemp("merging") / "segment.db")
+    bench = Bench(tmp_path_factory.mktemp("merging") / "segment.db", SEGMENTS)
     yield bench
     bench.close()
 
