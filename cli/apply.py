@@ -25,7 +25,7 @@ def apply(
     ],
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the documents, and send nothing.")] = False,
 ) -> None:
-    """Publish templates, segments, journeys and campaigns.
+    """Publish rules, templates, segments, journeys and campaigns.
 
     All documents are checked first; if anything is wrong, nothing is sent.
     """
@@ -44,7 +44,7 @@ def apply(
         rows.append((document.kind.name, document.id, version, result))
         failed += bool(problems)
         for problem in problems:
-            output.complain(f"{document.kind.noun} {document.id}: {problem}")
+            output.complain(f"{document.kind.words} {document.id}: {problem}")
     output.table("", ("kind", "id", "version", "result"), rows)
     if failed:
         output.complain(f"{failed} of {len(rows)} failed")
@@ -93,6 +93,9 @@ def _etag(targets: Targets, document: Document) -> str | None:
         if error.code() is grpc.StatusCode.NOT_FOUND:
             return None
         raise
+    if document.kind.single and not found.HasField("create_time"):
+        # What holds where nothing was published.
+        return None
     return str(found.etag)
 
 

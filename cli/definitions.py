@@ -1,7 +1,9 @@
 """From YAML to protobuf's JSON mapping of a message, guided by its descriptor; every problem found, not the first.
 
-Beyond what protobuf's own parser takes: durations as people write them. Less than it takes: what is text in the
-contract must be text in the file, so that an article number isn't silently made a number.
+Beyond what protobuf's own parser takes: durations as people write them; a list in the place of a message that holds
+one list and nothing else, such as the conditions of `all`; and for a value just the text, number, truth value or list
+of texts that it is. Less than it takes: what is text in the contract must be text in the file, so that an article
+number isn't silently made a number. `writing` writes what is read here.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ import difflib
 from typing import Any
 
 import yaml
+from camino.type.v1.value_pb2 import Value
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -25,6 +28,21 @@ _INTEGERS = {
     FieldDescriptor.CPPTYPE_UINT64,
 }
 _NUMBERS = {FieldDescriptor.CPPTYPE_DOUBLE, FieldDescriptor.CPPTYPE_FLOAT}
+
+
+VALUE: str = Value.DESCRIPTOR.full_name
+
+
+def only_list(descriptor: Descriptor) -> FieldDescriptor | None:
+    """The field of a message that holds one list and nothing else."""
+    fields = descriptor.fields
+    if len(fields) != 1 or not fields[0].is_repeated:
+        return None
+    return None if _is_map(fields[0]) else fields[0]
+
+
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
 
 
 class Reader:
@@ -80,19 +98,38 @@ class Reader:
         if source.is_null(node):
             self._problem(node, written, "has no value", "give it one, or leave the field out")
             return None
-        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        if _is_map(field):
             return self._map(field, node, path, written, depth)
         if not field.is_repeated:
             return self._one(field, node, path, written, depth)
         if not isinstance(node, yaml.SequenceNode):
             self._wrong(node, written, "a list", "begin each item with `- `")
             return None
+        return self._items(field, node, path, written, depth)
+
+    def _items(self, field: FieldDescriptor, node: yaml.SequenceNode, path: str, written: str, depth: int) -> list[Any]:
+        self.places[path] = (written, source.line_of(node))
         items = []
         for number, item in enumerate(node.value):
             at, shown = f"{path}[{number}]", f"{written}[{number}]"
             self.places[at] = (shown, source.line_of(item))
             items.append(self._one(field, item, at, shown, depth))
         return [item for item in items if item is not None]
+
+    def _typed(self, node: Node, path: str, written: str, depth: int) -> dict[str, Any] | None:
+        """A Value that is written without its type."""
+        self.places[path] = (written, source.line_of(node))
+        if isinstance(node, yaml.SequenceNode):
+            kind = Value.DESCRIPTOR.fields_by_name["string_list_value"]
+            texts = only_list(kind.message_type)
+            assert texts is not None
+            return {kind.name: {texts.name: self._items(texts, node, f"{path}.{kind.name}", written, depth)}}
+        value = source.scalar(node) if isinstance(node, yaml.ScalarNode) else None
+        if value is None:
+            self._wrong(node, written, "a value", "write a text, a number, true, false, or a list of texts")
+            return None
+        kinds = {str: "string_value", bool: "bool_value", int: "double_value", float: "double_value"}
+        return {kinds[type(value)]: value}
 
     def _map(self, field: FieldDescriptor, node: Node, path: str, written: str, depth: int) -> dict[str, Any] | None:
         if not isinstance(node, yaml.MappingNode):
@@ -110,6 +147,10 @@ class Reader:
                 return self._duration(node, written)
             if field.message_type.full_name == "google.protobuf.Timestamp":
                 return self._timestamp(node, written)
+            if field.message_type.full_name == VALUE and not isinstance(node, yaml.MappingNode):
+                return self._typed(node, path, written, depth)
+            if isinstance(node, yaml.SequenceNode) and (only := only_list(field.message_type)):
+                return {only.name: self._items(only, node, f"{path}.{only.name}", written, depth + 1)}
             return self.message(field.message_type, node, path, written, depth + 1)
         if field.enum_type is not None:
             return self._enum(field.enum_type, node, written)

@@ -1,4 +1,5 @@
-"""Documents that say what there should be: `kind`, `id`, optionally `workspace`, and `spec`, many to a file.
+"""Documents that say what there should be: `kind`, `id` (unless a workspace has just one), optionally `workspace`, and
+`spec`, many to a file.
 
 Pure: text in, publishable requests and problems out. All problems are found, so that one look mends them.
 """
@@ -79,12 +80,12 @@ class Parser:
         found, problems = _envelope(file, node)
         line = source.line_of(node)
         kind = _kind(file, line, found, problems)
-        id_ = _text(file, line, "id", found, problems, "give it an id, such as id: thank-you")
         workspace = (
             _text(file, line, "workspace", found, problems, "name it, or leave it out")
             if "workspace" in found
             else self._workspace
         )
+        id_ = _id(file, line, kind, workspace, found, problems)
         if "spec" not in found:
             problems.append(Problem(file, line, "spec", "is missing", "say what it is in spec:"))
         if kind is None or "spec" not in found:
@@ -119,7 +120,7 @@ class Parser:
         earlier = self._seen.setdefault(key, document)
         if earlier is not document:
             fix = "remove one of them, or give it another id"
-            message = f"{document.kind.noun} {document.id} is also at {earlier.file}:{earlier.line}"
+            message = f"{document.kind.words} {document.id} is also at {earlier.file}:{earlier.line}"
             problems.append(Problem(document.file, document.line, "id", message, fix))
         return problems
 
@@ -152,6 +153,17 @@ def _kind(file: str, line: int, found: dict[str, Node], problems: list[Problem])
         fix = (f"did you mean {near[0]}? " if near else "") + f"there are {_kinds()}"
         problems.append(Problem(file, source.line_of(found["kind"]), "kind", f"unknown kind {name}", fix))
     return BY_NAME.get(name)
+
+
+def _id(
+    file: str, line: int, kind: Kind | None, workspace: str, found: dict[str, Node], problems: list[Problem]
+) -> str:
+    if kind is None or not kind.single:
+        return _text(file, line, "id", found, problems, "give it an id, such as id: thank-you")
+    if "id" in found:
+        message = f"{kind.name} have none: a workspace has them once"
+        problems.append(Problem(file, source.line_of(found["id"]), "id", message, "remove it"))
+    return workspace
 
 
 def _text(file: str, line: int, name: str, found: dict[str, Node], problems: list[Problem], fix: str) -> str:

@@ -16,6 +16,7 @@ from cli.targets import Targets
 What = Enum("What", {name.upper(): name for name in ("profile", *BY_PLURAL)}, type=str)  # type: ignore[misc]
 
 _COLUMNS = {
+    "rules": ("what", "name", "priority", "normaliser", "unique"),
     "templates": ("id", "version", "channel", "subject"),
     "segments": ("id", "version", "state", "members", "name"),
     "journeys": ("id", "version", "state", "entered by", "steps", "name"),
@@ -30,20 +31,23 @@ def get(
     identity: Annotated[str, typer.Option(help="Of a profile, such as email:ana@example.com.")] = "",
     form: Annotated[Format, typer.Option("--output", "-o")] = Format.TABLE,
 ) -> None:
-    """Show segments, journeys, campaigns or templates, all or one; or a profile, with its events and decisions."""
+    """Show segments, journeys, campaigns or templates, all or one; a workspace's rules; or a profile, with its events
+    and decisions."""
     if what.value == "profile":
         _profile(targets, id, identity, form)
         return
     if identity:
         raise typer.BadParameter("only profiles have identities", param_hint="--identity")
     kind = BY_PLURAL[what.value]
+    if id and kind.single:
+        raise typer.BadParameter(f"a workspace has its {kind.plural} once", param_hint="ID")
     channel = targets.channel(kind.service)
     found = [kind.get(channel, targets.workspace, id)] if id else kind.list(channel, targets.workspace)
     if form is Format.TABLE:
-        output.table("", _COLUMNS[kind.plural], [_row(kind, item) for item in found])
+        output.table("", _COLUMNS[kind.plural], [row for item in found for row in _rows(kind, item)])
         return
     plain = [output.plain(item) for item in found]
-    output.dump(plain[0] if id else plain, form)
+    output.dump(plain[0] if id or kind.single else plain, form)
 
 
 def _profile(targets: Targets, id_: str, identity: str, form: Format) -> None:
@@ -60,6 +64,16 @@ def _profile(targets: Targets, id_: str, identity: str, form: Format) -> None:
     if person.trouble:
         output.complain(person.trouble)
         raise typer.Exit(1)
+
+
+def _rows(kind: Kind, item: Message) -> list[tuple[object, ...]]:
+    if kind.name != "ProfileRules":
+        return [_row(kind, item)]
+    namespaces = [
+        ("namespace", one.name, one.priority, output.enum_name(one, "normaliser"), "yes" if one.unique else "")
+        for one in item.definition.namespaces
+    ]
+    return [*namespaces, *(("source", one.name, one.priority, "", "") for one in item.definition.sources)]
 
 
 def _row(kind: Kind, item: Message) -> tuple[object, ...]:

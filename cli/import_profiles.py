@@ -23,7 +23,8 @@ def import_profiles(
         list[str] | None,
         typer.Option(help="As [NAME=]COLUMN[:TYPE]: string, number, bool, timestamp, epoch, list(;). Repeatable."),
     ] = None,
-    observed_at: Annotated[str, typer.Option(help="The column that says since when the attributes hold.")] = "",
+    observed_at: Annotated[str, typer.Option(help="The column that says since when all this holds.")] = "",
+    source: Annotated[str, typer.Option(help="Who says all this, such as crm.")] = "",
     consent: Annotated[
         list[str] | None,
         typer.Option(help="As CHANNEL/TOPIC=COLUMN, which says opted_in or opted_out, yes or no. Repeatable."),
@@ -58,6 +59,7 @@ def import_profiles(
         identity=options.pairs("--identity", identity),
         attributes=options.pairs("--attribute", attribute),
         observed_at=observed_at,
+        source=source,
         consents=options.pairs("--consent", consent),
         changed_at=changed_at,
         consent_source=consent_source,

@@ -8,6 +8,9 @@ from cli import (
     apply,
     contract,
     dead_letters,
+    erase,
+    explain,
+    export,
     get,
     import_events,
     import_profiles,
@@ -31,9 +34,15 @@ app.command("up")(up.up)
 app.command("apply")(client(apply.apply))
 app.command("get")(client(get.get))
 app.command("send-event")(client(send_event.send_event))
+app.command("erase")(client(erase.erase))
+app.command("export")(client(export.export))
 app.command("status")(client(status.status))
 app.command("top")(top.top)
 app.command("contract")(contract.contract)
+
+_explain = typer.Typer(help="What definitions say, as a person would write it.", no_args_is_help=True)
+_explain.command("segment")(client(explain.segment))
+app.add_typer(_explain, name="explain")
 
 _import = typer.Typer(help="Files of profiles and events, CSV or NDJSON.", no_args_is_help=True)
 _import.command("profiles")(client(import_profiles.import_profiles))

@@ -102,11 +102,13 @@ class ProfileMapping(Mapping):
     attributes: dict[str, TypedColumn] = {}
     """Name → column."""
     observed_at: InstantColumn | None = None
-    """When the attributes were seen to hold."""
+    """When all that the row says was seen to hold."""
+    source: Annotated[str, Field(pattern="^([a-z0-9][a-z0-9_-]{0,62})?$")] = ""
+    """Who says all this: a text, no column."""
     consents: dict[Annotated[str, Field(pattern="^(email|sms|push|webhook)/.+$")], ColumnName] = {}
     """Channel/topic → column, which says opted_in or opted_out, or yes or no."""
     changed_at: InstantColumn | None = None
-    """When the person said so."""
+    """When the person said so, if not when all was observed."""
     consent_source: str = ""
     """Where all consents were given: a text, no column."""
     as_of: str = ""

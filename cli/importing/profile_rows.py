@@ -51,7 +51,9 @@ class ProfileRows:
     def __call__(self, record: Record) -> ProfileInput:
         """Raises `Unmappable`."""
         row, mapping = record.row, self._mapping
-        profile = ProfileInput()
+        profile = ProfileInput(source=mapping.source)
+        if (observed_at := self._observed_at.of(row)) is not None:
+            profile.observed_at.CopyFrom(observed_at)
         for namespace, name in mapping.identity.items():
             if value := text_at("identities.value", name, row):
                 profile.identities.add(namespace=namespace, value=value)
@@ -66,13 +68,8 @@ class ProfileRows:
         return profile
 
     def _set_attributes(self, profile: ProfileInput, row: Row) -> None:
-        found = dict(self._attributes.of(row))
-        observed_at = self._observed_at.of(row) if found else None
-        for name, value in found.items():
-            attribute = profile.attributes[name]
-            attribute.value.CopyFrom(value)
-            if observed_at is not None:
-                attribute.observed_at.CopyFrom(observed_at)
+        for name, value in self._attributes.of(row):
+            profile.attributes[name].value.CopyFrom(value)
 
     def _add_consents(self, profile: ProfileInput, row: Row) -> None:
         for channel, topic, name in self._consents:

@@ -8,11 +8,14 @@ from typing import Any
 
 PORTS = {"profile": 50051, "segment": 50052, "orchestrator": 50053, "channels": 50054}
 """Where `make up` serves what. What every service has, such as its dead letters, is asked of the first."""
+_NOT_OF_THE_FIRST = {"camino.ops.v1.PersonalDataService": "orchestrator"}
+"""What the first hasn't, and who is asked instead."""
 
 
 def port_of(full_name: str) -> int:
     """The port of whoever serves this method."""
-    return PORTS.get(full_name.split(".")[1], PORTS["profile"])
+    asked = _NOT_OF_THE_FIRST.get(full_name.rpartition(".")[0], full_name.split(".")[1])
+    return PORTS.get(asked, PORTS["profile"])
 
 
 def rank(full_name: str) -> int:

@@ -9,6 +9,7 @@ from services.channels import measures as channels
 from services.chassis import measures as chassis
 from services.chassis.metrics import Metric
 from services.orchestrator import measures as orchestrator
+from services.profile import measures as profile
 from services.segment import measures as segment
 
 _INTRODUCTION = """\
@@ -29,6 +30,7 @@ def declared() -> dict[str, list[Metric]]:
     """All metrics, by whose they are."""
     return {
         "Every service": _in(chassis),
+        "Profile": _in(profile),
         "Segment": _in(segment),
         "Orchestrator": _in(orchestrator),
         "Channels": _in(channels),

@@ -24,6 +24,8 @@ def of_field(rules: validate_pb2.FieldRules, values: Mapping[int, str]) -> list[
             said += [found.message for found in rule]
         elif kind.name == "enum":
             said += _enum(rule, values)
+        elif kind.name == "repeated":
+            said += _repeated(rule, values)
         elif kind.name in _KINDS:
             said += _KINDS[kind.name](rule)
         else:
@@ -81,6 +83,11 @@ def _number(rules: Any) -> list[str]:
     return _bounds(rules, number) + finite
 
 
+def _bool(rules: validate_pb2.BoolRules) -> list[str]:
+    _known(rules, "const")
+    return [f"`{str(rules.const).lower()}`"] if rules.HasField("const") else []
+
+
 def _duration(rules: validate_pb2.DurationRules) -> list[str]:
     _known(rules, "gt", "gte", "lte")
     return _bounds(rules, _time)
@@ -108,9 +115,9 @@ def _enum(rules: validate_pb2.EnumRules, values: Mapping[int, str]) -> list[str]
     return declared + [f"not `{values[value]}`" for value in rules.not_in]
 
 
-def _repeated(rules: validate_pb2.RepeatedRules) -> list[str]:
+def _repeated(rules: validate_pb2.RepeatedRules, values: Mapping[int, str]) -> list[str]:
     _known(rules, "min_items", "max_items", "items")
-    return _span(rules, "min_items", "max_items", "entries") + _each("each entry", rules.items)
+    return _span(rules, "min_items", "max_items", "entries") + _each("each entry", rules.items, values)
 
 
 def _map(rules: validate_pb2.MapRules) -> list[str]:
@@ -122,16 +129,16 @@ def _map(rules: validate_pb2.MapRules) -> list[str]:
     )
 
 
-def _each(what: str, rules: validate_pb2.FieldRules) -> list[str]:
-    return [f"{what} {said}" for said in of_field(rules, {})]
+def _each(what: str, rules: validate_pb2.FieldRules, values: Mapping[int, str] | None = None) -> list[str]:
+    return [f"{what} {said}" for said in of_field(rules, values or {})]
 
 
 _KINDS: Mapping[str, Callable[[Any], list[str]]] = {
     "string": _string,
+    "bool": _bool,
     "int32": _number,
     "int64": _number,
     "double": _number,
     "duration": _duration,
-    "repeated": _repeated,
     "map": _map,
 }

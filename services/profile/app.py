@@ -66,7 +66,7 @@ async def build(config: ProfileConfig, clock: Clock, *, telemetry: Telemetry | N
         linking = Linking(store, joining, clock, registry.rules, config.partitions)
         unlinking = Unlinking(store, joining, clock, registry.rules, config.partitions)
         profile_intake = ProfileIntake(store, clock, registry.rules, joining, linking, config.partitions, pump.offer)
-        event_intake = EventIntake(store, clock, registry.rules, joining, config.partitions, pump.offer)
+        event_intake = EventIntake(store, clock, registry.rules, joining, linking, config.partitions, pump.offer)
 
         def when(
             name: str,

@@ -179,6 +179,11 @@ def is_profile(body: Body) -> bool:
     return "revision" in body
 
 
+def stands(body: Body) -> bool:
+    """Whether this is a person, or a place that is kept for one: nobody who turned out to be another, or was erased."""
+    return "joined_to" not in body and "erased" not in body
+
+
 def lock_of(body: Body) -> str:
     """The change of several profiles that is under way here; empty if none is. See `joining`."""
     return str(body.get("join", ""))

@@ -13,7 +13,14 @@ from camino.profile.v1 import profile_service_pb2
 
 from services.chassis.clock import Clock
 from services.chassis.documents import Document
-from services.chassis.errors import CaminoError, Contention, InvalidArgument, NotFound, Violation
+from services.chassis.errors import (
+    CaminoError,
+    Contention,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    Violation,
+)
 from services.chassis.ids import new_id, partition_of
 from services.chassis.wire import instant
 from services.profile import convert, finding, normalise
@@ -23,6 +30,7 @@ from services.profile.domain.rules import Rules
 from services.profile.domain.values import MAX_EVENT_BYTES, Identity, check_instant
 from services.profile.finding import Standing
 from services.profile.joining import Joining, give_way
+from services.profile.linking import Linking
 from services.profile.store import SWEEP_AFTER, Store
 from services.profile.storing import place, stored
 
@@ -38,6 +46,7 @@ class EventIntake:
         clock: Clock,
         rules: Callable[[str], Rules],
         joining: Joining,
+        linking: Linking,
         partitions: int,
         written: Callable[[Iterable[Document]], None],
     ) -> None:
@@ -46,6 +55,7 @@ class EventIntake:
         self._clock = clock
         self._rules = rules
         self._joining = joining
+        self._linking = linking
         self._partitions = partitions
         self._written = written
 
@@ -135,8 +145,8 @@ class EventIntake:
         for attempt in range(_ROUNDS):
             if attempt:
                 await give_way(attempt)
-            owners = await finding.owners(self._store, workspace_id, set(left.values()))
-            whose = {identity: owner.profile_id for identity, owner in owners.items() if owner.profile_id}
+            owners, places = await finding.located(self._store, workspace_id, set(left.values()))
+            whose = {identity: places[owner.profile_id] for identity, owner in owners.items() if owner.profile_id}
             if not attempt:
                 # An event that was taken before has no second effect: it makes nobody, whomever it names this time.
                 strangers = {
@@ -152,11 +162,8 @@ class EventIntake:
             claims = {identity: new_id() for identity in left.values() if identity not in whose}
             if claims and not await finding.claim(self._store, workspace_id, claims):
                 continue
-            whose.update(claims)
-            places = await finding.standing(self._store, workspace_id, {whose[identity] for identity in left.values()})
-            ready = await self._ready(
-                workspace_id, items, left, {i: places[id_] for i, id_ in whose.items()}, rules, now
-            )
+            whose.update((identity, Standing(id_, None)) for identity, id_ in claims.items())
+            ready = await self._ready(workspace_id, items, left, whose, rules, now)
             for index, identity in list(left.items()):
                 if identity in ready:
                     subjects[index] = ready[identity]
@@ -181,7 +188,7 @@ class EventIntake:
         for index, identity in named.items():
             profile_id, document = places[identity].profile_id, places[identity].document
             body = document.body if document else {}
-            if document and ("erased" in body or list(identity) in body.get("identities", ())):
+            if document and ("erased" in body or places[identity].lists(identity)):
                 ready[identity] = document
                 continue
             if document and convert.lock_of(body):
@@ -195,7 +202,14 @@ class EventIntake:
                 before = Profile(profile_id, now, now)
             if links.clashes({*before.identities, identity}, rules):
                 # It was given to this one by somebody who died before they were told apart.
-                await finding.give(self._store, workspace_id, identity, profile_id, new_id())
+                try:
+                    await self._linking.take(workspace_id, Facts((identity,), now), items[index])
+                except Contention:
+                    pass
+                except FailedPrecondition:
+                    # The one that has it is being erased.
+                    if document:
+                        ready[identity] = document
                 continue
             try:
                 profile = absorb(before, Facts((identity,), now), rules, now)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from services.chassis.documents import Document, change
-from services.chassis.errors import FailedPrecondition
+from services.chassis.documents import Document
+from services.chassis.errors import Contention, FailedPrecondition
 from services.profile import convert
 from services.profile.domain.values import Identity
 from services.profile.store import Store
+
+_ROUNDS = 24
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,10 @@ class Standing:
 
     profile_id: str
     document: Document | None
+
+    def lists(self, identity: Identity) -> bool:
+        """Whether the profile there knows that it has the identity."""
+        return self.document is not None and list(identity) in self.document.body.get("identities", ())
 
 
 async def standing(store: Store, workspace_id: str, profile_ids: Iterable[str]) -> dict[str, Standing]:
@@ -77,11 +83,39 @@ async def owners(store: Store, workspace_id: str, identities: Iterable[Identity]
     }
 
 
-async def by_identity(store: Store, workspace_id: str, identities: Iterable[Identity]) -> Mapping[Identity, Document]:
-    """For each identity the profile that has it. Those that nobody has are left out."""
+async def located(
+    store: Store, workspace_id: str, identities: Iterable[Identity]
+) -> tuple[dict[Identity, Owner], dict[str, Standing]]:
+    """What is stored of identities, and the places of their owners by id, as both were at one time: whoever writes a
+    profile as it was read here, with the identities that are its own by this, takes none that has moved on.
+
+    An identity moves only while its profile is locked. So one that the profile lists is its own at that revision; of one
+    that isn't listed it has to be read again whose it is, after the profile. Raises `Contention`.
+    """
     known = await owners(store, workspace_id, identities)
-    found = await profiles(store, workspace_id, {owner.profile_id for owner in known.values() if owner.profile_id})
-    return {identity: found[owner.profile_id] for identity, owner in known.items() if owner.profile_id in found}
+    for _ in range(_ROUNDS):
+        places = await standing(store, workspace_id, {owner.profile_id for owner in known.values() if owner.profile_id})
+        unlisted = {i for i, owner in known.items() if owner.profile_id and not places[owner.profile_id].lists(i)}
+        again = await owners(store, workspace_id, unlisted) if unlisted else {}
+        if all(again.get(identity) == known[identity] for identity in unlisted):
+            return known, places
+        known = {**{i: owner for i, owner in known.items() if i not in unlisted}, **again}
+    raise Contention("identities kept changing hands; send it again")
+
+
+async def by_identity(store: Store, workspace_id: str, identities: Iterable[Identity]) -> Mapping[Identity, Document]:
+    """For each identity the profile that has it. Left out are those that nobody has; and those that were given to a
+    profile by somebody who died before it was told: they may turn out to be another's."""
+    known, places = await located(store, workspace_id, identities)
+    found: dict[Identity, Document] = {}
+    for identity, owner in known.items():
+        place = places.get(owner.profile_id)
+        if place is None or place.document is None or not convert.is_profile(place.document.body):
+            continue
+        # Of one that is being changed it isn't said yet what it will have.
+        if place.lists(identity) or convert.lock_of(place.document.body):
+            found[identity] = place.document
+    return found
 
 
 async def claim(store: Store, workspace_id: str, claims: Mapping[Identity, str]) -> bool:
@@ -99,13 +133,3 @@ async def claim(store: Store, workspace_id: str, claims: Mapping[Identity, str])
     ]
     outcome = await store.identities.put(free)
     return len(free) == len(taken) and not outcome.conflicted
-
-
-async def give(store: Store, workspace_id: str, identity: Identity, from_: str, to: str) -> None:
-    """Give an identity another owner, unless it's somebody else's by now."""
-    key = convert.identity_key(workspace_id, identity)
-
-    def decide(_key: str, found: Document | None) -> convert.Body | None:
-        return {**found.body, "profile_id": to} if found and found.body.get("profile_id") == from_ else None
-
-    await change(store.identities, [key], decide)

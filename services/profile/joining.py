@@ -74,6 +74,9 @@ class Joining:
         if any(convert.lock_of(document.body) for document in found.values()):
             await self.settle(found.values())
             return False
+        if not all(convert.stands(document.body) for document in found.values()):
+            # No sweep would find a lock there.
+            return False
         join_id = new_id()
         locked = [self._lock(key, found.get(key), join_id) for key in keys]
         outcome = await self._store.profiles.put(locked)
@@ -90,15 +93,11 @@ class Joining:
         if change_ is None:
             await self._let_go(mine.values(), join_id)
             return False
-        bodies = {
-            **{id_: _unlocked(document.body) for id_, document in mine.items()},
-            **change_.bodies,
-        }
         plan = Document(
             f"{workspace_id}/{join_id}",
             {
                 "locked": list(mine),
-                "bodies": [list(pair) for pair in bodies.items()],
+                "bodies": [list(pair) for pair in change_.bodies.items()],
                 "identities": [list(pair) for pair in change_.identities.items()],
                 "records": [[record.id, record.body] for record in change_.records],
                 "partition": partition_of(join_id, self._partitions),
@@ -114,14 +113,13 @@ class Joining:
     async def settle(self, documents: Iterable[Document]) -> None:
         """Do what is to be done about locked profiles: finish the changes that are settled, undo the locks of those
         that were given up, and give up those that nothing was written down of for too long."""
-        locked = {
-            f"{document.id.partition('/')[0]}/{join_id}": document
-            for document in documents
-            if (join_id := convert.lock_of(document.body))
-        }
+        locked: dict[str, list[Document]] = {}
+        for document in documents:
+            if join_id := convert.lock_of(document.body):
+                locked.setdefault(f"{document.id.partition('/')[0]}/{join_id}", []).append(document)
         plans = await self._store.joins.get(locked)
         now = self._clock.now()
-        dead = [key for key, document in locked.items() if key not in plans and document.body["due_at"] <= now]
+        dead = [key for key in locked if key not in plans and min(one.body["due_at"] for one in locked[key]) <= now]
         if dead:
             await self._store.joins.put([self._given_up(key, now) for key in dead])
             plans.update(await self._store.joins.get(dead))
@@ -129,7 +127,7 @@ class Joining:
             if "bodies" in plan.body:
                 await self._carry_out(plan)
             else:
-                await self._let_go([locked[key]], key.partition("/")[2])
+                await self._let_go(locked[key], key.partition("/")[2])
 
     async def due(self, plans: list[Document]) -> None:
         """Carry out what was written down by somebody who died, and forget what was given up long ago."""
@@ -150,7 +148,7 @@ class Joining:
 
     async def _let_go(self, documents: Iterable[Document], join_id: str) -> None:
         def decide(_key: str, found: Document | None) -> dict[str, Any] | None:
-            return _unlocked(found.body) if found and convert.lock_of(found.body) == join_id else None
+            return unlocked(found.body) if found and convert.lock_of(found.body) == join_id else None
 
         await change(self._store.profiles, [document.id for document in documents], decide)
 
@@ -168,7 +166,9 @@ class Joining:
             await self._give(identities, locked, join_id)
 
         def decide(key: str, found: Document | None) -> dict[str, Any] | None:
-            return bodies[key] if found and convert.lock_of(found.body) == join_id else None
+            if not found or convert.lock_of(found.body) != join_id:
+                return None
+            return bodies.get(key) or unlocked(found.body)
 
         done = await change(self._store.profiles, locked, decide)
         self._written(document for document in done.values() if "publish_at" in document.body)
@@ -197,7 +197,8 @@ class Joining:
         raise Contention("identities kept changing under us")
 
 
-def _unlocked(body: Body) -> Body:
+def unlocked(body: Body) -> Body:
+    """A body without its lock."""
     return {name: value for name, value in body.items() if name not in ("join", "due_at")}
 
 

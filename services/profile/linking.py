@@ -71,9 +71,14 @@ class Linking:
                 for namespace, value in document.body.get("identities", ())
             }
             # What was read before the locks may have changed hands since.
-            again = await finding.owners(self._store, workspace_id, everybody.union(counted.identities))
+            again = await finding.owners(self._store, workspace_id, everybody.union(facts.identities))
             known, nobodys = await self._places(workspace_id, counted.identities, again)
-            if nobodys or not await self._covers(workspace_id, locked, known, counted, rules):
+            if nobodys or linked(facts, again, rules) != counted:
+                return None
+            neighbours = locked.keys() - {place.profile_id for place in known.values()}
+            if any("erasing" in locked[id_].body for id_ in neighbours):
+                return None
+            if not await self._covers(workspace_id, locked, known, counted, rules):
                 return None
             reconciled = self._reconciled(locked, known, counted, rules)
             result.append(reconciled)

@@ -136,9 +136,7 @@ class ProfileIntake:
     async def _absorb(self, workspace_id: str, pending: Mapping[int, Said]) -> Absorbing:
         """What could be settled in one round. What others change meanwhile is left for the next."""
         identities = {identity for it in pending.values() for identity in it.facts.identities}
-        owners = await finding.owners(self._store, workspace_id, identities)
-        ids = {owner.profile_id for owner in owners.values() if owner.profile_id}
-        places = await finding.standing(self._store, workspace_id, ids)
+        owners, places = await finding.located(self._store, workspace_id, identities)
         batch = Absorbing(self._rules(workspace_id), self._clock.now(), owners, places)
         for index, it in pending.items():
             batch.take(index, it.facts)
@@ -192,10 +190,12 @@ def told_apart(facts: Facts, rules: Rules) -> Facts:
             for namespace, _ in facts.identities
             if rules.namespace(namespace).unique and sum(other == namespace for other, _ in facts.identities) > 1
         )
+        message = (
+            f"two values of {twice!r}, of which a person has one; send the facts of each person with that person's"
+            " identities"
+        )
         raise FailedPrecondition(
-            f"identities: two values of {twice!r}, of which a person has one; send the facts of each person with that"
-            " person's identities",
-            reason="IDENTITY_CONFLICT",
+            f"identities: {message}", reason="IDENTITY_CONFLICT", violations=(Violation("identities", message),)
         )
     return facts
 

@@ -15,7 +15,7 @@ from services.profile.domain import links
 from services.profile.domain.profile import Profile
 from services.profile.domain.rules import Rules
 from services.profile.domain.values import Identity
-from services.profile.joining import Change, Joining, give_way
+from services.profile.joining import Change, Joining, give_way, unlocked
 from services.profile.store import Store
 from services.profile.storing import stored
 
@@ -47,6 +47,7 @@ class Unlinking:
 
     async def _try(self, workspace_id: str, profile_id: str, identity: Identity, at: int, cause: object) -> bool:
         rules = self._rules(workspace_id)
+        neighbours = await self._neighbours(workspace_id, profile_id, identity)
 
         async def decide(locked: Mapping[str, Document]) -> Change | None:
             body = locked[profile_id].body
@@ -55,16 +56,40 @@ class Unlinking:
             finding.check_not_erased(body)
             now = self._clock.now()
             profile = convert.profile_of(profile_id, body)
-            if any(identity in ends and seen.last > at for ends, seen in profile.links.items()):
+            if any(
+                identity in ends and profile.identities.issuperset(ends) and seen.last > at
+                for ends, seen in profile.links.items()
+            ):
                 return Change({}, {})
             after = _without(profile, identity, rules, now)
+            bodies = {profile_id: stored(workspace_id, after, rules, self._partitions, now, cause)}
+            for id_, document in locked.items():
+                if id_ != profile_id and convert.is_profile(document.body):
+                    bodies[id_] = _forgetting(unlocked(document.body), identity, at, rules)
             return Change(
-                {profile_id: stored(workspace_id, after, rules, self._partitions, now, cause)},
+                bodies,
                 {convert.identity_key(workspace_id, identity): {"unlinked_at": at}},
                 [records.of_identities(workspace_id, profile_id, _UNLINKED, [identity], "", now)],
             )
 
-        return await self._joining.carry(workspace_id, [profile_id], decide)
+        return await self._joining.carry(workspace_id, {profile_id, *neighbours}, decide)
+
+    async def _neighbours(self, workspace_id: str, profile_id: str, identity: Identity) -> set[str]:
+        """The other profiles that know of links with the identity, which did not hold."""
+        found = await finding.profiles(self._store, workspace_id, [profile_id])
+        if profile_id not in found:
+            return set()
+        profile = convert.profile_of(profile_id, found[profile_id].body)
+        linked = {end for ends in profile.links if identity in ends for end in ends} - profile.identities
+        others = await finding.by_identity(self._store, workspace_id, linked)
+        return {other.id.partition("/")[2] for other in others.values()}
+
+
+def _forgetting(body: convert.Body, identity: Identity, at: int, rules: Rules) -> convert.Body:
+    """A profile's body without the links with somebody's identity that were observed by an instant."""
+    profile = convert.profile_of("", body)
+    kept = {ends: seen for ends, seen in profile.links.items() if identity not in ends or seen.last > at}
+    return {**body, "links": convert.profile_body(replace(profile, links=kept), rules)["links"]}
 
 
 def _without(profile: Profile, identity: Identity, rules: Rules, now: int) -> Profile:

@@ -326,6 +326,28 @@ async def test_the_last_identity_stays(people: ServedPeople) -> None:
     assert await people.whose("user_id:ana") == ana
 
 
+async def test_a_link_that_did_not_hold_counts_no_longer_either(people: ServedPeople) -> None:
+    ana = await people.tell(person("user_id:ana", DEVICE, ago=60))
+    bo = await people.tell(person("user_id:bo", DEVICE, ago=50))
+    assert [names([link.other]) for link in (await people.graph(profile_id=ana)).refused_links] == [[DEVICE]]
+    await people.unlink(bo, DEVICE, ago=40)
+    for profile_id in (ana, bo):
+        graph = await people.graph(profile_id=profile_id)
+        assert not [*graph.links, *graph.refused_links]
+    stranger = await people.tell(person(DEVICE, ago=30))
+    assert stranger not in (ana, bo)
+
+
+async def test_a_link_that_did_not_hold_is_not_a_reason_to_keep_an_identity(people: ServedPeople) -> None:
+    await people.tell(person("user_id:ana", DEVICE, ago=60))
+    bo = await people.tell(person("user_id:bo", DEVICE, ago=10))
+    await people.tell(person("user_id:ana", "card:1", ago=5))
+    assert await people.whose(DEVICE) == bo
+    before = await people.profile(profile_id=bo)
+    assert await people.unlink(bo, DEVICE, ago=20) == before
+    assert names((await people.unlink(bo, DEVICE)).identities) == ["user_id:bo"]
+
+
 async def test_what_is_not_the_persons_is_not_taken_away(people: ServedPeople) -> None:
     ana = await people.tell(person("user_id:ana", "card:1", ago=10))
     bo = await people.tell(person("user_id:bo", "card:2", ago=10))

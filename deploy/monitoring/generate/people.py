@@ -29,6 +29,12 @@ def dashboard() -> Dashboard:
             "s",
             Query('max by (service) (camino_outbox_age_seconds{HERE, service=~"profile|segment"})', "{{service}}"),
         ),
+        graph(
+            "Oldest erasure and export that isn't done",
+            "s",
+            Query("max by (kind) (camino_operation_age_seconds{HERE})", "{{kind}}"),
+            about="Erasures take seconds, exports of much minutes.",
+        ),
         Row("Made of it"),
         graph(
             "Changes handled",

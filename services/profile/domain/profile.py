@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from services.chassis.errors import FailedPrecondition
+from services.chassis.errors import FailedPrecondition, Violation
 from services.profile.domain import attributes, consents, links
 from services.profile.domain.attributes import Attributes
 from services.profile.domain.consents import Consent, Consents, Topic
@@ -108,16 +108,18 @@ def checked(profile: Profile) -> Profile:
     if len(profile.attributes) > min(MAX_ATTRIBUTES, MAX_UNSET):
         unset = sum(held.value is None for held in profile.attributes.values())
         set_ = len(profile.attributes) - unset
-    for what, count, limit in (
-        ("identities", len(profile.identities), MAX_IDENTITIES),
-        ("attributes", set_, MAX_ATTRIBUTES),
-        ("attributes that were unset", unset, MAX_UNSET),
-        ("consents", len(profile.consents), MAX_CONSENTS),
+    for field_, what, count, limit in (
+        ("identities", "identities", len(profile.identities), MAX_IDENTITIES),
+        ("attributes", "attributes", set_, MAX_ATTRIBUTES),
+        ("attributes", "attributes that were unset", unset, MAX_UNSET),
+        ("consents", "consents", len(profile.consents), MAX_CONSENTS),
     ):
         if count > limit:
+            message = f"{what}: the profile would have {count}, at most {limit} are kept; nothing was taken"
             raise FailedPrecondition(
-                f"{what}: the profile would have {count}, at most {limit} are kept; nothing was taken",
+                message,
                 reason="PROFILE_LIMIT",
+                violations=(Violation(field_, message),),
             )
     return profile
 
