@@ -28,10 +28,12 @@ def open_channel(
 ) -> grpc.aio.Channel:
     """A channel to a service. A DNS name of several addresses is balanced over all of them.
 
-    Calls without a timeout of their own get `timeout_s`. UNAVAILABLE is retried three times where the schema says that
-    a call may be repeated. Failed unary calls raise `CaminoError`. Without credentials it's plaintext.
+    Calls without a timeout of their own get `timeout_s`; streams last as long as they're used. UNAVAILABLE is retried
+    three times where the schema says that a call may be repeated. Failed unary calls raise `CaminoError`, streams
+    grpc's own error. Without credentials it's plaintext.
     """
-    calls = (_Calls(Terms(timeout_s, token)),)
+    terms = Terms(timeout_s, token)
+    calls = (_Calls(terms), _Streams(terms))
 
     def secure(current: grpc.ChannelCredentials) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(target, current, options=CHANNEL_OPTIONS, interceptors=calls)
@@ -66,6 +68,28 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from None
         return call
+
+
+class _Streams(grpc.aio.StreamStreamClientInterceptor):
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+
+    async def intercept_stream_stream(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
+        details: grpc.aio.ClientCallDetails,
+        requests: Any,
+    ) -> Any:
+        return await continuation(
+            grpc.aio.ClientCallDetails(
+                details.method,
+                details.timeout,
+                grpc.aio.Metadata(*self._terms.metadata(details.metadata)),
+                details.credentials,
+                details.wait_for_ready,
+            ),
+            requests,
+        )
 
 
 class _RenewedChannel(grpc.aio.Channel):

@@ -13,12 +13,15 @@ from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
 from camino.client.channel import open_channel
 from camino.client.connection import TIMEOUT_S, Connection, Service
 from camino.client.ingestion import Ingestion, Pace, unary
+from camino.client.ingestion.streamed import StreamedSender
 from camino.client.tls import Credentials
 from camino.ops.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
 from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
 from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceStub
+from camino.profile.v1.operation_service_pb2_grpc import OperationServiceStub
+from camino.profile.v1.profile_rules_service_pb2_grpc import ProfileRulesServiceStub
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
 from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
     from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceAsyncStub
     from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceAsyncStub
     from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceAsyncStub
+    from camino.profile.v1.operation_service_pb2_grpc import OperationServiceAsyncStub
+    from camino.profile.v1.profile_rules_service_pb2_grpc import ProfileRulesServiceAsyncStub
     from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceAsyncStub
     from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceAsyncStub
 
@@ -115,6 +120,14 @@ class Client:
         return ProfileServiceStub(self.channel("profile"))
 
     @cached_property
+    def profile_rules(self) -> ProfileRulesServiceAsyncStub:
+        return ProfileRulesServiceStub(self.channel("profile"))
+
+    @cached_property
+    def operations(self) -> OperationServiceAsyncStub:
+        return OperationServiceStub(self.channel("profile"))
+
+    @cached_property
     def segments(self) -> SegmentServiceAsyncStub:
         return SegmentServiceStub(self.channel("segment"))
 
@@ -146,6 +159,13 @@ class Client:
         """What a service holds of a workspace as a whole."""
         return WorkspaceServiceStub(self.channel(service))
 
-    def ingestion(self, workspace_id: str, pace: Pace | None = None) -> Ingestion:
-        """Sends profiles and events in batches, as they come: `async with client.ingestion("shop") as ingestion:`."""
-        return Ingestion(unary.sender(self.profiles, workspace_id), pace or Pace())
+    def ingestion(self, workspace_id: str, pace: Pace | None = None, *, streamed: bool = False) -> Ingestion:
+        """Sends profiles and events in batches, as they come: `async with client.ingestion("shop") as ingestion:`.
+
+        Each batch is a call, so that all replicas of the service get their share; or, `streamed`, a request of one
+        stream, which stays with one replica for minutes and spares what a call costs besides.
+        """
+        if not streamed:
+            return Ingestion(unary.sender(self.profiles, workspace_id), pace or Pace())
+        sender = StreamedSender(self.profiles, workspace_id, self._connection.timeout_s)
+        return Ingestion(sender, pace or Pace(), close=sender.close)

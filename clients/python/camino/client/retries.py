@@ -21,12 +21,16 @@ _THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 
 def service_config(services: Iterable[ServiceDescriptor]) -> str:
     """A gRPC service config, as JSON: calls go round robin over all addresses of a name, and UNAVAILABLE is retried
-    three times for the methods of `services` that declare an `idempotency_level`."""
+    three times for the methods of `services` that declare an `idempotency_level`.
+
+    Streams are not: who sends over one sends again what has no answer, and gRPC's own replay (1.85) now and then leaves
+    a request out when a stream is retried while more is written to it.
+    """
     repeatable = [
         {"service": service.full_name, "method": method.name}
         for service in services
         for method in service.methods
-        if method.GetOptions().idempotency_level
+        if method.GetOptions().idempotency_level and not method.client_streaming
     ]
     return json.dumps(
         {

@@ -9,13 +9,15 @@ from camino.channels.v1 import message_service_pb2, template_service_pb2
 from camino.client.retries import service_config
 from camino.client.tokens import Token
 from camino.client.traces import place
-from camino.ops.v1 import dead_letter_service_pb2, workspace_service_pb2
+from camino.ops.v1 import dead_letter_service_pb2, personal_data_service_pb2, workspace_service_pb2
 from camino.orchestrator.v1 import campaign_service_pb2, decision_service_pb2, journey_service_pb2
-from camino.profile.v1 import profile_service_pb2
+from camino.profile.v1 import operation_service_pb2, profile_rules_service_pb2, profile_service_pb2
 from camino.segment.v1 import segment_service_pb2
 
 _FILES = (
     profile_service_pb2,
+    profile_rules_service_pb2,
+    operation_service_pb2,
     segment_service_pb2,
     journey_service_pb2,
     campaign_service_pb2,
@@ -24,6 +26,7 @@ _FILES = (
     message_service_pb2,
     dead_letter_service_pb2,
     workspace_service_pb2,
+    personal_data_service_pb2,
 )
 _MAX_MESSAGE = 16 * 1024 * 1024
 

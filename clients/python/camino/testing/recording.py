@@ -1,14 +1,16 @@
 """Calls that were made of a real Camino once, replayed ever after.
 
-A recording is a file of JSON lines, one for each call: `method`, `request`, and `reply` or `status` (google.rpc.Status
-with its details). It holds what was sent, personal data included, but no token.
+A recording is a file of JSON lines, one for each call, and for each request of a stream: `method`, `request`, and
+`reply` or `status` (google.rpc.Status with its details). It holds what was sent, personal data included, but no token.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from difflib import get_close_matches
 from functools import partial
@@ -57,7 +59,7 @@ class Recorder(Served):
             if target and target not in channels:
                 channels[target] = await exits.enter_async_context(self._channel(target))
             if target:
-                handlers[rpc] = _handler(rpc, partial(_forward, channels[target], file, rpc))
+                handlers[rpc] = _forwarding(channels[target], file, rpc)
         return handlers
 
     def _target_of(self, rpc: Rpc) -> str:
@@ -84,7 +86,14 @@ class Replay(Served):
             self._answers[call["method"], _text(request)].append(call)
 
     async def handlers(self, exits: AsyncExitStack) -> Handlers:
-        return {rpc: _handler(rpc, partial(self._answer, rpc)) for rpc in rpcs()}
+        return {rpc: self._replaying(rpc) for rpc in rpcs()}
+
+    def _replaying(self, rpc: Rpc) -> grpc.RpcMethodHandler[Message, Message]:
+        async def converse(requests: AsyncIterator[Message], context: Any) -> None:
+            async for request in requests:
+                await context.write(await self._answer(rpc, request, context))
+
+        return _handler(rpc, partial(self._answer, rpc), converse)
 
     async def _answer(self, rpc: Rpc, request: Message, context: Any) -> Message:
         answers = self._answers.get((_name(rpc), _text(request)))
@@ -103,23 +112,59 @@ class Replay(Served):
         return f"{_name(rpc)} was not recorded with this request; {told}; asked was: {_text(request)}"
 
 
-async def _forward(channel: grpc.aio.Channel, file: TextIO, rpc: Rpc, request: Message, context: Any) -> Message:
-    call: Any = channel.unary_unary(
-        rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.reply.FromString
-    )
-    tokens = [(key, value) for key, value in context.invocation_metadata() or () if key == "authorization"]
-    line = {"method": _name(rpc), "request": _told(request)}
+def _forwarding(channel: grpc.aio.Channel, file: TextIO, rpc: Rpc) -> grpc.RpcMethodHandler[Message, Message]:
+    to, back = rpc.request.SerializeToString, rpc.reply.FromString
+
+    async def call(request: Message, context: Any) -> Message:
+        unary: Any = channel.unary_unary(rpc.path, request_serializer=to, response_deserializer=back)
+        reply: Message = await _noted(file, rpc, request, unary(request, **_terms(context)), context)
+        return reply
+
+    async def converse(requests: AsyncIterator[Message], context: Any) -> None:
+        """One request after the other, so that the first without an answer is the one that the stream ends for."""
+        stream: Any = channel.stream_stream(rpc.path, request_serializer=to, response_deserializer=back)
+        upstream = stream(**_terms(context))
+        try:
+            async for request in requests:
+                await context.write(await _noted(file, rpc, request, _asked(upstream, request), context))
+            await upstream.done_writing()
+            await _noted(file, rpc, None, upstream.read(), context)
+        finally:
+            upstream.cancel()
+
+    return _handler(rpc, call, converse)
+
+
+async def _asked(stream: Any, request: Message) -> Message:
+    """The answer to a request of a stream."""
+    with contextlib.suppress(asyncio.InvalidStateError):  # When it has ended, reading says why.
+        await stream.write(request)
+    reply: Message = await stream.read()
+    return reply
+
+
+async def _noted(file: TextIO, rpc: Rpc, request: Message | None, answer: Awaitable[Any], context: Any) -> Any:
+    """What Camino answers, or the end of the call as Camino ended it; written down, if there was a request."""
+    line = {"method": _name(rpc), "request": _told(request)} if request is not None else None
     try:
-        reply: Message = await call(request, timeout=context.time_remaining(), metadata=tokens)
+        reply = await answer
     except grpc.aio.AioRpcError as error:
         details = dict(error.trailing_metadata()).get(_DETAILS)
         if details is None:
             await context.abort(error.code(), error.details())
         status = status_pb2.Status.FromString(details)
-        print(json.dumps({**line, "status": _told(status)}), file=file, flush=True)
+        if line:
+            print(json.dumps({**line, "status": _told(status)}), file=file, flush=True)
         await _fail(context, status)
-    print(json.dumps({**line, "reply": _told(reply)}), file=file, flush=True)
+    if line:
+        print(json.dumps({**line, "reply": _told(reply)}), file=file, flush=True)
     return reply
+
+
+def _terms(context: Any) -> dict[str, Any]:
+    """The caller's deadline and token."""
+    tokens = [(key, value) for key, value in context.invocation_metadata() or () if key == "authorization"]
+    return {"timeout": context.time_remaining(), "metadata": tokens}
 
 
 async def _fail(context: Any, status: status_pb2.Status) -> None:
@@ -127,8 +172,17 @@ async def _fail(context: Any, status: status_pb2.Status) -> None:
     await context.abort(_CODES[status.code], status.message, trailing_metadata=details)
 
 
-def _handler(rpc: Rpc, answer: Any) -> grpc.RpcMethodHandler[Message, Message]:
-    return grpc.unary_unary_rpc_method_handler(answer, rpc.request.FromString, rpc.reply.SerializeToString)
+def _handler(
+    rpc: Rpc,
+    answer: Callable[[Message, Any], Awaitable[Message]],
+    converse: Callable[[AsyncIterator[Message], Any], Awaitable[None]],
+) -> grpc.RpcMethodHandler[Message, Message]:
+    """`answer` for a method that takes one request, `converse` for one that streams."""
+    handler: Any = grpc.stream_stream_rpc_method_handler if rpc.streaming else grpc.unary_unary_rpc_method_handler
+    made: grpc.RpcMethodHandler[Message, Message] = handler(
+        converse if rpc.streaming else answer, rpc.request.FromString, rpc.reply.SerializeToString
+    )
+    return made
 
 
 def _name(rpc: Rpc) -> str:

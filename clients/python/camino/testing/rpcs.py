@@ -29,6 +29,9 @@ class Rpc:
     request: type[Message]
     reply: type[Message]
     streaming: bool
+    """Takes many requests in one call, and answers each, in order."""
+    one_way: bool
+    """Streams, but only one way."""
     read_only: bool
     idempotent: bool
     """A request may be sent again with no second effect; what is read only may, too."""
@@ -59,6 +62,15 @@ class Rpc:
     @property
     def pages(self) -> bool:
         """Whether it lists by pages (AIP-158)."""
+        return self._goes_on and any(field.is_repeated for field in self.reply.DESCRIPTOR.fields)
+
+    @property
+    def parts(self) -> bool:
+        """Whether it reads one thing, part by part."""
+        return self._goes_on and not self.pages
+
+    @property
+    def _goes_on(self) -> bool:
         return self.has("page_token") and "next_page_token" in self.reply.DESCRIPTOR.fields_by_name
 
     @property
@@ -121,7 +133,8 @@ def _rpc(method: MethodDescriptor) -> Rpc:
         method=method.name,
         request=GetMessageClass(method.input_type),
         reply=GetMessageClass(method.output_type),
-        streaming=method.client_streaming or method.server_streaming,
+        streaming=method.client_streaming and method.server_streaming,
+        one_way=method.client_streaming != method.server_streaming,
         read_only=options.idempotency_level == _READ_ONLY,
         idempotent=options.idempotency_level in (_READ_ONLY, _IDEMPOTENT),
         scope=extensions[options_pb2.required_scope],

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -32,10 +32,17 @@ class Ingestion:
     """
 
     def __init__(
-        self, send: Send, pace: Pace, *, clock: Clock | None = None, chance: Callable[[], float] = random.random
+        self,
+        send: Send,
+        pace: Pace,
+        *,
+        close: Callable[[], Awaitable[None]] | None = None,
+        clock: Clock | None = None,
+        chance: Callable[[], float] = random.random,
     ) -> None:
-        """`chance`: numbers from 0 to 1, for the length of pauses."""
+        """`close` is called when nothing more is sent. `chance`: numbers from 0 to 1, for the length of pauses."""
         self._send = send
+        self._close = close
         self._pace = pace
         self._clock = clock or LoopClock()
         self._chance = chance
@@ -57,8 +64,12 @@ class Ingestion:
     ) -> None:
         self._closing = True
         self._news.set()
-        if self._dispatching is not None:
-            await self._dispatching
+        try:
+            if self._dispatching is not None:
+                await self._dispatching
+        finally:
+            if self._close is not None:
+                await self._close()
         failures = self._failures.take()
         if failures is None:
             return

@@ -2,5 +2,6 @@
 
 from camino.client.sync.client import Client, connect
 from camino.client.sync.paging import pages
+from camino.client.sync.sending import Outcome
 
-__all__ = ["Client", "connect", "pages"]
+__all__ = ["Client", "Outcome", "connect", "pages"]

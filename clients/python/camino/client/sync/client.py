@@ -2,23 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from threading import Lock
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import grpc
 from camino.channels.v1.message_service_pb2_grpc import MessageServiceStub
 from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
 from camino.client.connection import TIMEOUT_S, Connection, Service
+from camino.client.ingestion.pace import Pace
 from camino.client.sync.channel import open_channel
+from camino.client.sync.sending import Outcome, send_all
+from camino.client.sync.streaming import Open, Stream
 from camino.client.tls import Credentials
 from camino.ops.v1.dead_letter_service_pb2_grpc import DeadLetterServiceStub
 from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
 from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceStub
+from camino.profile.v1.operation_service_pb2_grpc import OperationServiceStub
+from camino.profile.v1.profile_rules_service_pb2_grpc import ProfileRulesServiceStub
+from camino.profile.v1.profile_service_pb2 import (
+    EventInput,
+    IngestEventsRequest,
+    IngestProfilesRequest,
+    ProfileInput,
+    StreamEventsRequest,
+    StreamProfilesRequest,
+)
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
 from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 
@@ -92,6 +106,14 @@ class Client:
         return ProfileServiceStub(self.channel("profile"))
 
     @cached_property
+    def profile_rules(self) -> ProfileRulesServiceStub:
+        return ProfileRulesServiceStub(self.channel("profile"))
+
+    @cached_property
+    def operations(self) -> OperationServiceStub:
+        return OperationServiceStub(self.channel("profile"))
+
+    @cached_property
     def segments(self) -> SegmentServiceStub:
         return SegmentServiceStub(self.channel("segment"))
 
@@ -122,3 +144,45 @@ class Client:
     def workspaces(self, service: Service) -> WorkspaceServiceStub:
         """What a service holds of a workspace as a whole."""
         return WorkspaceServiceStub(self.channel(service))
+
+    def send_events(
+        self, workspace_id: str, events: Iterable[EventInput], pace: Pace | None = None
+    ) -> Iterator[Outcome]:
+        """Send them all, over a stream, and tell of each in its turn what became of it: an `ItemResult`, or an
+        `ItemFailed` if it was refused. It's read on in `events` as the outcomes are, a few thousand ahead of them.
+
+        What is away or under contention is tried again, with the same ids, until there was no answer for
+        `Pace.give_up_s`; then `CaminoError` is raised. Raises ValueError for an event of more than 4 MiB.
+        """
+        return self._send_all(
+            events,
+            pace or Pace(),
+            self.profiles.StreamEvents,
+            lambda batch: StreamEventsRequest(workspace_id=workspace_id, events=batch),
+            lambda batch: self.profiles.IngestEvents(IngestEventsRequest(workspace_id=workspace_id, events=batch)),
+        )
+
+    def send_profiles(
+        self, workspace_id: str, profiles: Iterable[ProfileInput], pace: Pace | None = None
+    ) -> Iterator[Outcome]:
+        """Send them all, as `send_events` does events."""
+        return self._send_all(
+            profiles,
+            pace or Pace(),
+            self.profiles.StreamProfiles,
+            lambda batch: StreamProfilesRequest(workspace_id=workspace_id, profiles=batch),
+            lambda batch: self.profiles.IngestProfiles(
+                IngestProfilesRequest(workspace_id=workspace_id, profiles=batch)
+            ),
+        )
+
+    def _send_all(
+        self,
+        items: Iterable[Any],
+        pace: Pace,
+        open_: Open,
+        request_of: Callable[[Sequence[Any]], Any],
+        send_again: Callable[[Sequence[Any]], Any],
+    ) -> Iterator[Outcome]:
+        stream = Stream(open_, timeout_s=self._connection.timeout_s, give_up_s=pace.give_up_s)
+        return send_all(items, pace, stream, request_of, send_again)

@@ -8,6 +8,7 @@ from functools import cache
 from typing import Any
 
 import grpc
+from buf.validate import validate_pb2
 from camino.errors.v1 import reason_pb2
 from camino.testing.rpcs import Rpc, reason_name, status_of
 from google.protobuf.json_format import MessageToJson
@@ -85,8 +86,9 @@ class Answer:
         )
         self.must(bool(self.message), "a failure must say in words what is wrong")
         if self.status == "INVALID_ARGUMENT":
+            named = all(said and (field or _has_rules(self.rpc)) for field, said in self.violations)
             self.must(
-                all(named and said for named, said in self.violations) and bool(self.violations),
+                named and bool(self.violations),
                 "INVALID_ARGUMENT must carry google.rpc.BadRequest that names the fields and what is wrong with them",
             )
 
@@ -139,6 +141,12 @@ def failed(rpc: Rpc, request: Message, error: grpc.RpcError) -> Answer:
         metadata=dict(info.metadata),
         violations=tuple((found.field, found.description) for found in bad.field_violations),
     )
+
+
+@cache
+def _has_rules(rpc: Rpc) -> bool:
+    """Whether a request may be at fault as a whole, and no field of it."""
+    return bool(rpc.request.DESCRIPTOR.GetOptions().Extensions[validate_pb2.message].cel)
 
 
 @cache

@@ -21,6 +21,14 @@ class Many:
 
 
 @dataclass(frozen=True, slots=True)
+class Once:
+    """What to wait for: a call whose reply says this, by the path of the field."""
+
+    call: str
+    gives: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A call's request as JSON has it, or a fact's circumstances; methods by their full names."""
 
@@ -30,13 +38,17 @@ class Example:
     """The calls that must have been made before, in this order, each after those it names itself."""
     needs: str = ""
     """What must be there and no call can bring about."""
-    many: Many | None = None
+    once: Once | None = None
+    """What comes by itself after those calls, and must have come."""
+    many: tuple[Many, ...] = ()
     order: str = ""
     """`id`, if a list is in the order of ids."""
     gives: Mapping[str, str] = field(default_factory=dict)
     """What the reply says then, by the path of the field."""
     change: Mapping[str, str] = field(default_factory=dict)
     """What to set to make another definition of it, by the path of the field."""
+    completed: bool = False
+    """Whether the resource in the reply has what the request says, and in its lists more."""
 
 
 class NoExample(AssertionError):
@@ -58,16 +70,21 @@ def examples() -> Mapping[str, Example]:
     for package in sorted({rpc.service.rpartition(".")[0] for rpc in rpcs()}):
         text = (files(package) / "examples.yaml").read_text()
         for name, item in (yaml.safe_load(text) or {}).items():
-            many = item.get("many")
+            many, once = item.get("many", []), item.get("once")
             found[f"{package}.{name}"] = Example(
                 name=f"{package}.{name}",
                 request=item.get("request", {}),
                 after=tuple(_full(package, call) for call in item.get("after", ())),
                 needs=item.get("needs", ""),
-                many=Many(_full(package, many["call"]), tuple(many["vary"])) if many else None,
+                once=Once(_full(package, once["call"]), once["gives"]) if once else None,
+                many=tuple(
+                    Many(_full(package, each["call"]), tuple(each["vary"]))
+                    for each in (many if isinstance(many, list) else [many])
+                ),
                 order=item.get("order", ""),
                 gives=item.get("gives", {}),
                 change=item.get("change", {}),
+                completed=item.get("completed", False),
             )
     return found
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from functools import reduce
 from typing import Any
 
 from google.protobuf.message import Message
@@ -10,6 +11,8 @@ from google.protobuf.message import Message
 _OK, _DUPLICATE = 1, 2
 _MOVING = ("member_count", "computed_count", "deleted_documents", "deleted_facts")
 """Numbers that change without anybody's call."""
+_COMING = ("state", "receipts", "end_time", "expire_time", "obstacle")
+"""What changes in an operation by itself."""
 
 
 def resource(reply: Message) -> Any:
@@ -27,6 +30,23 @@ def alike(reply: Message) -> Message:
         if result.outcome == _DUPLICATE:
             result.outcome = _OK
     return copy
+
+
+def told(reply: Message, path: str) -> object:
+    """What a reply says in the field at a path; an enum's value by its name."""
+    *parents, last = path.split(".")
+    parent: Any = reduce(getattr, parents, reply)
+    value, field = getattr(parent, last), parent.DESCRIPTOR.fields_by_name[last]
+    return field.enum_type.values_by_number[value].name if field.enum_type else value
+
+
+def says(whole: Any, part: Any) -> bool:
+    """Whether a field's value says all that another one does, and in its lists perhaps more."""
+    if isinstance(part, Message):
+        return all(says(getattr(whole, field.name), value) for field, value in part.ListFields())
+    if isinstance(part, Sequence) and not isinstance(part, str | bytes):
+        return all(any(says(other, item) for other in whole) for item in part)
+    return bool(whole == part)
 
 
 def texts(message: Message) -> Iterator[str]:
@@ -50,6 +70,9 @@ def _still(message: Any) -> None:
     if "computed_count" in names:
         # Being computed, or ready: that, too, comes by itself.
         message.ClearField("state")
+    if "receipts" in names:
+        for name in _COMING:
+            message.ClearField(name)
     for field, value in message.ListFields():
         if field.message_type and not field.message_type.GetOptions().map_entry:
             for item in value if field.is_repeated else [value]:

@@ -9,6 +9,7 @@ from typing import Any
 
 from camino.testing.contract.answers import Answer, Broken
 from camino.testing.contract.examples import Example, example
+from camino.testing.contract.replies import told
 from camino.testing.contract.target import OutOfReach, Target
 from camino.testing.rpcs import Rpc, rpcs
 from google.protobuf.json_format import ParseDict
@@ -53,6 +54,15 @@ class Stage:
         for name in found.after:
             if name not in self._done:
                 self._carry_out(name)
+        if found.once:
+            rpc, gives = _by_name()[found.once.call], found.once.gives
+            request = self._filled(example(rpc.full_name))
+
+            def come() -> bool:
+                reply = self.target.call(rpc, request, place=self._place(rpc)).must_be_ok()
+                return all(told(reply, path) == expected for path, expected in gives.items())
+
+            self.target.eventually(come, f"{rpc.full_name} says {dict(gives)}")
 
     def unprepared(self, rpc: Rpc) -> Any:
         """The request of the method's example, in an empty workspace, with ids that nothing has."""
@@ -61,12 +71,23 @@ class Stage:
     def varied(self, name: str, vary: tuple[str, ...], number: int) -> Answer:
         """Make a call of an example with some fields made different by a number."""
         rpc = _by_name()[name]
+        answer = self.target.call(rpc, self._numbered(rpc, vary, number))
+        answer.must_be_taken()
+        return answer
+
+    def numbered(self, rpc: Rpc, number: int) -> Any:
+        """The request of the method's example, made different by a number as the example says that many are. Raises
+        `Broken` if it doesn't."""
+        many = next((many for many in example(rpc.full_name).many if many.call == rpc.full_name), None)
+        if many is None:
+            raise Broken(f"{rpc.full_name}: its example must say by `many` what to vary to have many of its requests")
+        return self._numbered(rpc, many.vary, number)
+
+    def _numbered(self, rpc: Rpc, vary: tuple[str, ...], number: int) -> Any:
         request = self.request(rpc)
         for path in vary:
             _number(request, path.split("."), number)
-        answer = self.target.call(rpc, request)
-        answer.must_be_taken()
-        return answer
+        return request
 
     def _carry_out(self, name: str) -> Any:
         rpc = _by_name()[name]
@@ -103,7 +124,7 @@ class Stage:
         """Do again what leads to what is waited for: a replica that has not yet learned of a definition passes over
         what comes meanwhile."""
         for before in found.after:
-            if many := example(before).many:
+            for many in example(before).many:
                 self.varied(many.call, many.vary, next(self._numbers))
 
     def _parse(self, rpc: Rpc, request: Mapping[str, Any]) -> Any:

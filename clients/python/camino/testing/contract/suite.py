@@ -12,15 +12,20 @@ from camino.testing.contract.checks import (
     effects,
     facts,
     paging,
+    parts,
     requests,
     shape,
     statuses,
+    streams,
     timing,
 )
 from camino.testing.rpcs import facts as published
 from camino.testing.rpcs import rpcs
 
-_OF_METHODS = (shape, requests, statuses, effects, paging, timing, callers)
+_OF_METHODS = (shape, requests, statuses, effects, paging, parts, streams, timing, callers)
+
+_ASKED_BY_PROFILE = "camino.ops.v1.PersonalDataService"
+"""All serve it but the profile service, which calls it."""
 
 
 def cases(places: int = 1) -> tuple[Case, ...]:
@@ -47,5 +52,12 @@ def _cases(places: int) -> Iterator[Case]:
 def points(places: int = 1) -> Iterator[Point]:
     """Every method at every place that serves it."""
     for rpc in rpcs():
-        for place in range(places if rpc.service.startswith("camino.ops.") else 1):
+        for place in range(_places_of(rpc.service, places)):
             yield Point(rpc, place)
+
+
+def _places_of(service: str, places: int) -> int:
+    """How many serve a service for themselves, of so many places."""
+    if service == _ASKED_BY_PROFILE:
+        return max(places - 1, 1)
+    return places if service.startswith("camino.ops.") else 1

@@ -11,6 +11,7 @@ from typing import Protocol, TypeVar
 
 import grpc
 from camino.testing.contract.answers import Answer, Broken, answered, failed
+from camino.testing.contract.streams import OneRequest, Stream
 from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -159,14 +160,22 @@ class Target:
 
     def start(
         self, rpc: Rpc, request: Message, *, place: int = 0, token: str | None = None, timeout_s: float = _TIMEOUT_S
-    ) -> Call:
-        """Call a method, and don't wait."""
+    ) -> Call | OneRequest:
+        """Call a method, and don't wait. A stream has this one request."""
+        if rpc.streaming:
+            return OneRequest(self.stream(rpc, place=place, token=token, timeout_s=timeout_s), request)
         multi = self._channel(rpc, place).unary_unary(
             rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.reply.FromString
         )
+        return Call(rpc, request, multi.future(request, timeout=timeout_s, metadata=self._metadata(token)))
+
+    def stream(self, rpc: Rpc, *, place: int = 0, token: str | None = None, timeout_s: float = _TIMEOUT_S) -> Stream:
+        """Begin a stream."""
+        return Stream(rpc, self._channel(rpc, place), timeout_s=timeout_s, metadata=self._metadata(token))
+
+    def _metadata(self, token: str | None) -> tuple[tuple[str, str], ...]:
         token = self.tokens.full if token is None else token
-        metadata = (("authorization", f"Bearer {token}"),) if token else ()
-        return Call(rpc, request, multi.future(request, timeout=timeout_s, metadata=metadata))
+        return (("authorization", f"Bearer {token}"),) if token else ()
 
     def serving(self, rpc: Rpc, place: int = 0) -> bool:
         """Whether the server says that the method's service is healthy."""

@@ -9,9 +9,12 @@ from camino.testing.fake.campaigns import Campaigns
 from camino.testing.fake.journeys import Journeys
 from camino.testing.fake.messages import Messages
 from camino.testing.fake.operations import DeadLetters, Workspaces
-from camino.testing.fake.profiles import Profiles
+from camino.testing.fake.personal_data import PersonalData
+from camino.testing.fake.profile_rules import ProfileRules
 from camino.testing.fake.reading import reading
+from camino.testing.fake.rights import Rights
 from camino.testing.fake.segments import Segments
+from camino.testing.fake.streaming import StreamedProfiles
 from camino.testing.fake.templates import Templates
 from camino.testing.fake.world import World
 from camino.testing.rpcs import Rpc, rpcs
@@ -19,15 +22,18 @@ from camino.testing.rpcs import Rpc, rpcs
 
 def answers(world: World, segments: Segments, deletable: str) -> Mapping[Rpc, Answer]:
     """Of all methods. Raises NotImplementedError if the contract has one that nothing here knows."""
-    journeys = Journeys(world)
+    journeys, held = Journeys(world), PersonalData(world)
     classes: dict[str, object] = {
-        "camino.profile.v1.ProfileService": Profiles(world, journeys.trigger),
+        "camino.profile.v1.ProfileService": StreamedProfiles(world, journeys.trigger),
+        "camino.profile.v1.ProfileRulesService": ProfileRules(world),
+        "camino.profile.v1.OperationService": Rights(world, held),
         "camino.segment.v1.SegmentService": segments,
         "camino.orchestrator.v1.JourneyService": journeys,
         "camino.orchestrator.v1.CampaignService": Campaigns(world),
         "camino.channels.v1.TemplateService": Templates(world),
         "camino.channels.v1.MessageService": Messages(world),
         "camino.ops.v1.DeadLetterService": DeadLetters(world),
+        "camino.ops.v1.PersonalDataService": held,
         "camino.ops.v1.WorkspaceService": Workspaces(world, deletable),
     }
     found = dict[Rpc, Answer]()

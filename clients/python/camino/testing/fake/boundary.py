@@ -3,9 +3,9 @@ the test has in mind for it. All of it from the schema."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable
 from threading import RLock
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from camino.testing.fake.callers import Caller, Callers
@@ -34,20 +34,31 @@ class Boundary:
 
         async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
             try:
-                return await self._pass(rpc, answer, request, context)
+                return await self._pass(rpc, answer, request, self._admit(rpc, context))
             except Refusal as refusal:
-                details = (("grpc-status-details-bin", refusal.status().SerializeToString()),)
-                await context.abort(refusal.code, refusal.status().message, trailing_metadata=details)
-                raise AssertionError("abort does not return") from None
+                return await _end(context, refusal)
 
+        async def converse(
+            requests: AsyncIterator[Message], context: grpc.aio.ServicerContext[Message, Message]
+        ) -> None:
+            try:
+                caller = self._admit(rpc, context)
+                async for request in requests:
+                    await context.write(await self._pass(rpc, answer, request, caller))
+            except Refusal as refusal:
+                await _end(context, refusal)
+
+        if rpc.streaming:
+            return grpc.stream_stream_rpc_method_handler(converse, rpc.request.FromString, rpc.reply.SerializeToString)
         return grpc.unary_unary_rpc_method_handler(call, rpc.request.FromString, rpc.reply.SerializeToString)
 
-    async def _pass(
-        self, rpc: Rpc, answer: Answer, request: Message, context: grpc.aio.ServicerContext[Message, Message]
-    ) -> Message:
+    def _admit(self, rpc: Rpc, context: grpc.aio.ServicerContext[Message, Message]) -> Caller | None:
         caller = self._callers.caller(context.invocation_metadata() or ())
         if caller:
             caller.check_scope(rpc)
+        return caller
+
+    async def _pass(self, rpc: Rpc, answer: Answer, request: Message, caller: Caller | None) -> Message:
         found = self._schema.findings(request, rpc.items_field)
         if found.violations:
             raise invalid(found.violations)
@@ -61,3 +72,9 @@ class Boundary:
         if failure:
             raise failure.refusal
         return reply
+
+
+async def _end(context: grpc.aio.ServicerContext[Message, Message], refusal: Refusal) -> NoReturn:
+    details = (("grpc-status-details-bin", refusal.status().SerializeToString()),)
+    await context.abort(refusal.code, refusal.status().message, trailing_metadata=details)
+    raise AssertionError("abort does not return")

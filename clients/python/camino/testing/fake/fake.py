@@ -16,8 +16,9 @@ DELETABLE = "(contract|test|sandbox)-.*"
 class FakeCamino(Inside, Served):
     """All of Camino's services on one address, in memory.
 
-    What callers ask for is checked, kept and answered as Camino does: by the same schema, with the same errors. But it
-    decides nothing and sends nothing by itself: a segment has the members that `put_member` gives it, an event begins
+    What callers ask for is checked, kept and answered as Camino does: by the same schema, with the same errors, and
+    with people told apart by the same rules. Erasures and exports are done as soon as they're asked for. But it decides
+    nothing and sends nothing by itself: a segment has the members that `put_member` gives it, an event begins
     the runs of the journeys it triggers and they stay at their first step, campaigns don't start, and messages and
     decisions are those that were put there. What was taken is still there to be looked at when the server has stopped.
     """

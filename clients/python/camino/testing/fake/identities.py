@@ -8,23 +8,26 @@ from zoneinfo import available_timezones
 
 import phonenumbers
 from camino.profile.v1 import profile_pb2
+from camino.profile.v1.profile_rules_pb2 import NORMALISER_EMAIL, NORMALISER_PHONE
 from camino.testing.fake.refusal import invalid_field
+from camino.testing.fake.rules import Rules
 
-_EMAIL = re.compile(r'(?:[^\s@"(),:;<>\[\]\\]+|"[^"]+")@[^\s@"(),:;<>\[\]\\]+\.[^\s@"(),:;<>\[\]\\.]+')
+_NO_ATOM = r'\s\x00-\x1f\x7f@"(),:;<>\[\]\\'
+_EMAIL = re.compile(rf'(?:[^{_NO_ATOM}]+|"[^"\x00-\x1f\x7f]+")@(?:[^{_NO_ATOM}.]+\.)+[^{_NO_ATOM}.]+')
 _LONGEST_EMAIL = 254
 _LOCALE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]{2,8})*")
 
 
-def normalised(identity: profile_pb2.Identity, field: str) -> profile_pb2.Identity:
-    """Emails trimmed and lower-cased, phone numbers in E.164, others as they are. Raises `Refusal` naming `field`."""
+def normalised(identity: profile_pb2.Identity, field: str, rules: Rules) -> profile_pb2.Identity:
+    """As the rules say of its namespace: emails trimmed and lower-cased, phone numbers in E.164, others as they are.
+    Raises `Refusal` naming `field`."""
     value = identity.value
-    if "\0" in value:
-        raise invalid_field(field, "can't hold the character U+0000")
-    if identity.namespace == "email":
+    normaliser = rules.namespace(identity.namespace).normaliser
+    if normaliser == NORMALISER_EMAIL:
         value = value.strip().lower()
         if not _EMAIL.fullmatch(value) or len(value) > _LONGEST_EMAIL:
             raise invalid_field(field, "is not an email address; send it as name@example.com")
-    elif identity.namespace == "phone":
+    elif normaliser == NORMALISER_PHONE:
         value = _e164(value, field)
     return profile_pb2.Identity(namespace=identity.namespace, value=value)
 

@@ -1,41 +1,69 @@
-"""What facts make of a profile: the newest wins, and the same facts again change nothing."""
+"""What inputs say, written out: identities in their normal form, and an instant for everything."""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
 
 from camino.errors.v1 import reason_pb2
 from camino.profile.v1 import profile_pb2, profile_service_pb2
 from camino.testing.fake.identities import check_time_zone, normalised, normalised_locale
-from camino.testing.fake.refusal import Refusal, invalid_field
+from camino.testing.fake.people import two_people
+from camino.testing.fake.refusal import Refusal, Violation, invalid_field
+from camino.testing.fake.rules import Rules
 from camino.testing.fake.values import EARLIEST, LATEST, MINUTE, Value, instant, kept, timestamp, value_of
 from google.protobuf.timestamp_pb2 import Timestamp
 
-_MAX_IDENTITIES = 50
-_MAX_ATTRIBUTES = 500
-_MAX_CONSENTS = 200
 _MAX_SKEW = 15 * MINUTE
 
 
-def sound(item: profile_service_pb2.ProfileInput, now: int) -> profile_service_pb2.ProfileInput:
-    """The item with normal identities and every instant said. Raises `Refusal` naming the field."""
+def sound(item: profile_service_pb2.ProfileInput, rules: Rules, now: int) -> profile_service_pb2.ProfileInput:
+    """The item with normal identities, and with every instant and source said. Raises `Refusal` naming the field."""
     said = profile_service_pb2.ProfileInput()
     said.CopyFrom(item)
+    del said.identities[:]
+    said.identities.extend(identities_of(item.identities, rules))
+    date(said.observed_at, item.HasField("observed_at"), now, now, "observed_at")
+    default = instant(said.observed_at)
     for name, attribute in said.attributes.items():
         where = f'attributes["{name}"]'
-        date(attribute.observed_at, attribute.HasField("observed_at"), now, f"{where}.observed_at")
-        check_value(name, value_of(attribute.value), where)
-        attribute.value.CopyFrom(kept(attribute.value))
-    for index, consent in enumerate(said.consents):
-        date(consent.changed_at, consent.HasField("changed_at"), now, f"consents[{index}].changed_at")
-    for index, identity in enumerate(said.identities):
-        identity.CopyFrom(normalised(identity, f"identities[{index}].value"))
+        date(attribute.observed_at, attribute.HasField("observed_at"), default, now, f"{where}.observed_at")
+        attribute.source = attribute.source or item.source
+        if attribute.HasField("value"):
+            check_value(name, value_of(attribute.value), where)
+            attribute.value.CopyFrom(kept(attribute.value))
     check_time_zone(said.time_zone)
     said.locale = normalised_locale(said.locale)
+    date_consents(said.consents, default, now)
+    check_one_person(said.identities, rules)
     return said
 
 
-def date(at: Timestamp, said: bool, now: int, field: str) -> None:
-    """Now, unless it's said. Raises `Refusal` for what no clock can have, or none yet."""
-    micros = instant(at) if said else now
+def identities_of(wires: Iterable[profile_pb2.Identity], rules: Rules) -> list[profile_pb2.Identity]:
+    """Identities in their normal form, each once. Raises `Refusal` naming the field."""
+    found: list[profile_pb2.Identity] = []
+    for index, wire in enumerate(wires):
+        identity = normalised(wire, f"identities[{index}].value", rules)
+        if identity not in found:
+            found.append(identity)
+    return found
+
+
+def check_one_person(identities: Iterable[profile_pb2.Identity], rules: Rules) -> None:
+    """Raise `Refusal` (IDENTITY_CONFLICT) for identities that are two people's."""
+    if two_people(((identity.namespace, identity.value) for identity in identities), rules):
+        message = "identities: two values of a namespace of which a person has one; send the facts of each person alone"
+        raise Refusal(reason_pb2.REASON_IDENTITY_CONFLICT, message, [Violation("identities", message)])
+
+
+def date_consents(consents: Iterable[profile_pb2.Consent], default: int, now: int) -> None:
+    """Say when each was given. Raises `Refusal` naming the field."""
+    for index, consent in enumerate(consents):
+        date(consent.changed_at, consent.HasField("changed_at"), default, now, f"consents[{index}].changed_at")
+
+
+def date(at: Timestamp, said: bool, default: int, now: int, field: str) -> None:
+    """Set the default, unless it's said. Raises `Refusal` for what no clock can have, or none yet."""
+    micros = instant(at) if said else default
     if micros < EARLIEST:
         raise invalid_field(field, "is before the year 1")
     if micros > now + _MAX_SKEW:
@@ -44,62 +72,6 @@ def date(at: Timestamp, said: bool, now: int, field: str) -> None:
 
 
 def check_value(name: str, value: Value, field: str) -> None:
-    """Raise `Refusal` for a name or an instant that can't be kept."""
-    if "\0" in name:
-        raise invalid_field(field, "a name can't hold the character U+0000")
+    """Raise `Refusal` for an instant that can't be kept."""
     if type(value) is int and not EARLIEST <= value < LATEST:
         raise invalid_field(field, f"{name!r} is not in the years 1 to 9999")
-
-
-def absorbed(profile: profile_pb2.Profile, said: profile_service_pb2.ProfileInput, now: int) -> profile_pb2.Profile:
-    """The profile with what is said; itself when that changes nothing. Raises `Refusal` (PROFILE_LIMIT)."""
-    after = profile_pb2.Profile()
-    after.CopyFrom(profile)
-    for identity in said.identities:
-        if identity not in after.identities:
-            after.identities.append(identity)
-    for name, attribute in said.attributes.items():
-        if name not in after.attributes or _order(attribute) > _order(after.attributes[name]):
-            after.attributes[name].CopyFrom(attribute)
-    for consent in said.consents:
-        _take_consent(after, consent)
-    after.time_zone = said.time_zone or after.time_zone
-    after.locale = said.locale or after.locale
-    # By their bytes: as numbers, 0.0 and -0.0 are the same.
-    if profile.revision and _bytes(after) == _bytes(profile):
-        return profile
-    for what, count, limit in (
-        ("identities", len(after.identities), _MAX_IDENTITIES),
-        ("attributes", len(after.attributes), _MAX_ATTRIBUTES),
-        ("consents", len(after.consents), _MAX_CONSENTS),
-    ):
-        if count > limit:
-            message = f"{what}: the profile would have {count}, at most {limit} are kept; nothing was taken"
-            raise Refusal(reason_pb2.REASON_PROFILE_LIMIT, message)
-    after.revision += 1
-    after.update_time.CopyFrom(timestamp(now))
-    return after
-
-
-def _bytes(profile: profile_pb2.Profile) -> bytes:
-    return profile.SerializeToString(deterministic=True)
-
-
-def _take_consent(profile: profile_pb2.Profile, consent: profile_pb2.Consent) -> None:
-    for held in profile.consents:
-        if (held.channel, held.topic) == (consent.channel, consent.topic):
-            # Of two at the same instant the stricter holds.
-            if _strictness(consent) > _strictness(held):
-                held.CopyFrom(consent)
-            return
-    profile.consents.append(consent)
-
-
-def _strictness(consent: profile_pb2.Consent) -> tuple[int, int, str]:
-    return instant(consent.changed_at), consent.state, consent.source
-
-
-def _order(attribute: profile_pb2.Attribute) -> tuple[int, str]:
-    """Of two at the same instant the greater by its text holds."""
-    value = value_of(attribute.value)
-    return instant(attribute.observed_at), f"{type(value).__name__}:{value!r}"

@@ -16,6 +16,7 @@ from camino.testing.fake.answers import answers
 from camino.testing.fake.boundary import Boundary
 from camino.testing.fake.callers import Caller
 from camino.testing.fake.operations import workspace_of
+from camino.testing.fake.profile_rules import rules_of
 from camino.testing.fake.refusal import Refusal
 from camino.testing.fake.script import Held, Script
 from camino.testing.fake.segments import Segments
@@ -141,7 +142,10 @@ class Inside:
         if broken:
             raise ValueError(f"{resource.DESCRIPTOR.name} breaks its own rules: {broken[0].proto.message}")
         with self._world.lock:
-            self._world.put(workspace_id, id_, _copy(resource))
+            if isinstance(resource, profile_pb2.Profile):
+                self._world.ledger(workspace_id).put(_copy(resource), rules_of(self._world, workspace_id))
+            else:
+                self._world.put(workspace_id, id_, _copy(resource))
 
 
 def _copy(resource: R) -> R:

@@ -20,8 +20,10 @@ def answer_items(rpc: Rpc, answer: Callable[[Any], Any], request: Message, broke
     size = len(items)
     for index in sorted(broken, reverse=True):
         del items[index]
-    results = iter(answer(sound).results)
     reply: Any = rpc.reply()
+    reply.CopyFrom(answer(sound))
+    results = iter(list(reply.results))
+    reply.ClearField("results")
     for index in range(size):
         result = reply.results.add()
         if index in broken:

@@ -29,7 +29,7 @@ def page(
     after = _place(order, request.page_token) if request.page_token else None
     places = dict(items)
     rest = [place for place in places if after is None or (place < after if newest_first else place > after)]
-    chosen = sorted(rest, reverse=newest_first)[: request.page_size or size]
+    chosen = sorted(rest, reverse=newest_first)[: getattr(request, "page_size", 0) or size]
     token = _token(order, chosen[-1]) if len(chosen) < len(rest) else ""
     return [places[place] for place in chosen], token
 
@@ -38,7 +38,7 @@ def _list_of(request: Any) -> str:
     """What is listed, by all that a request says but for the page."""
     listed = type(request)()
     listed.CopyFrom(request)
-    for field in ("page_size", "page_token"):
+    for field in {"page_size", "page_token"} & set(listed.DESCRIPTOR.fields_by_name):
         listed.ClearField(field)
     said = sha256(listed.SerializeToString(deterministic=True)).hexdigest()[:16]
     return f"{request.DESCRIPTOR.full_name} {said}"

@@ -9,7 +9,7 @@ from typing import Any
 from camino.channels.v1 import message_pb2
 from camino.ops.v1 import dead_letter_pb2
 from camino.orchestrator.v1 import decision_pb2, journey_pb2
-from camino.profile.v1 import profile_pb2
+from camino.profile.v1 import operation_pb2
 from camino.testing.fake.pages import page
 from camino.testing.fake.refusal import not_found
 from camino.testing.fake.values import instant
@@ -19,7 +19,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
 _NEWEST_FIRST: dict[type[Message], str] = {
-    profile_pb2.Event: "occurred_at",
+    operation_pb2.Operation: "create_time",
     journey_pb2.Run: "create_time",
     decision_pb2.Decision: "decide_time",
 }
@@ -69,13 +69,21 @@ def listing(world: World, rpc: Rpc, request: Any) -> Any:
     items = [
         ((instant(getattr(resource, instant_field)) if instant_field else 0, id_), resource)
         for id_, resource in resources
-        if all(getattr(resource, name) == value for name, value in asked.items())
+        if all(_is(world, request, name, getattr(resource, name), value) for name, value in asked.items())
     ]
     chosen, token = page(request, items, newest_first=kind in _NEWEST_FIRST)
     reply = rpc.reply(**{rpc.listed: chosen, "next_page_token": token})
     if "total_size" in rpc.reply.DESCRIPTOR.fields_by_name:
         setattr(reply, "total_size", len(items))  # noqa: B010 - no field of messages in general
     return reply
+
+
+def _is(world: World, request: Any, name: str, found: object, asked: object) -> bool:
+    """Whether a resource has what is asked for; of profiles that turned out to be one person each id means all."""
+    if name != "profile_id":
+        return found == asked
+    ledger = world.ledger(request.workspace_id)
+    return ledger.meant(str(found)) == ledger.meant(str(asked))
 
 
 def _kind(field: Any) -> type[Message]:

@@ -7,7 +7,7 @@ from camino.errors.v1 import reason_pb2
 from camino.profile.v1 import profile_pb2
 from camino.segment.v1 import segment_pb2
 from camino.segment.v1 import segment_service_pb2 as pb
-from camino.testing.fake import conditions
+from camino.testing.fake import asking, condition_faults
 from camino.testing.fake.pages import page
 from camino.testing.fake.publishing import published
 from camino.testing.fake.refusal import Violation, invalid, not_found
@@ -23,9 +23,11 @@ class Segments:
         self._world = world
 
     def PublishSegment(self, request: pb.PublishSegmentRequest) -> pb.PublishSegmentResponse:
-        violations = list(conditions.violations(request.definition.condition, "definition.condition"))
-        if (size := request.definition.ByteSize()) > _MAX_BYTES:
+        definition = request.definition
+        violations = list(condition_faults.violations(definition.condition, "definition.condition"))
+        if (size := definition.ByteSize()) > _MAX_BYTES:
             violations.append(Violation("definition", f"takes {size} bytes; at most {_MAX_BYTES} are allowed"))
+        violations += asking.violations(self._world, request.workspace_id, request.segment_id, definition)
         if violations:
             raise invalid(violations, reason_pb2.REASON_INVALID_DEFINITION)
         segment = published(self._world, segment_pb2.Segment, request)
@@ -57,16 +59,19 @@ class Segments:
         self._world.put(workspace_id, segment_id, segment)
 
     def _answer(self, workspace_id: str, query: pb.MembershipQuery) -> pb.MembershipAnswer:
+        meant = self._world.ledger(workspace_id).meant
         if query.after_event_id:
             event = self._world.get(profile_pb2.Event, workspace_id, query.after_event_id)
-            if event is None or event.profile_id != query.profile_id:
+            if event is None or meant(event.profile_id) != meant(query.profile_id):
                 return pb.MembershipAnswer(behind=True)
-        found = (id_ for id_ in query.segment_ids if query.profile_id in self._members(workspace_id, id_))
+        found = (id_ for id_ in query.segment_ids if meant(query.profile_id) in self._members(workspace_id, id_))
         return pb.MembershipAnswer(member_of=found)
 
     def _members(self, workspace_id: str, segment_id: str) -> list[str]:
+        meant = self._world.ledger(workspace_id).meant
         memberships = self._world.all(segment_pb2.Membership, workspace_id)
-        return [found.profile_id for _, found in memberships if found.segment_id == segment_id and found.member]
+        members = (meant(it.profile_id) for _, it in memberships if it.segment_id == segment_id and it.member)
+        return list(dict.fromkeys(members))
 
     def _known(self, workspace_id: str, segment_id: str) -> segment_pb2.Segment:
         found = self._world.get(segment_pb2.Segment, workspace_id, segment_id)

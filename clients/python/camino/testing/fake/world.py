@@ -1,4 +1,5 @@
-"""Everything that a fake holds: resources as they are on the wire, by their kind, workspace and id."""
+"""Everything that a fake holds: resources as they are on the wire, by their kind, workspace and id; and of each
+workspace all that was told of people, of which its profiles follow."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from threading import RLock
 from typing import TypeVar
 
 from camino.profile.v1 import profile_pb2
+from camino.testing.fake.ledger import Ledger
 from google.protobuf.message import Message
 
 R = TypeVar("R", bound=Message)
@@ -28,7 +30,7 @@ class World:
         self._now = now
         self._numbers = count(1)
         self._tables: defaultdict[type[Message], dict[tuple[str, str], Message]] = defaultdict(dict)
-        self._owners: dict[tuple[str, str, str], str] = {}
+        self._ledgers: dict[str, Ledger] = {}
 
     def now(self) -> int:
         """In microseconds since the epoch."""
@@ -40,23 +42,20 @@ class World:
         millis = max(self.now() // 1_000, 0)
         return str(uuid.UUID(int=millis << 80 | 7 << 76 | 2 << 62 | next(self._numbers)))
 
+    def ledger(self, workspace_id: str) -> Ledger:
+        return self._ledgers.setdefault(workspace_id, Ledger(workspace_id, self.new_id))
+
     def get(self, kind: type[R], workspace_id: str, id_: str) -> R | None:
-        found = self._tables[kind].get((workspace_id, id_))
+        if kind is profile_pb2.Profile:
+            found: Message | None = self.ledger(workspace_id).profile(id_)
+        else:
+            found = self._tables[kind].get((workspace_id, id_))
         assert found is None or isinstance(found, kind)
         return found
 
     def put(self, workspace_id: str, id_: str, resource: Message) -> None:
+        """Profiles aren't put: they follow from what was told."""
         self._tables[type(resource)][workspace_id, id_] = resource
-        if isinstance(resource, profile_pb2.Profile):
-            for identity in resource.identities:
-                self._owners[workspace_id, identity.namespace, identity.value] = id_
-
-    def owner(self, workspace_id: str, identity: profile_pb2.Identity) -> profile_pb2.Profile | None:
-        """The profile that a normal identity belongs to."""
-        id_ = self._owners.get((workspace_id, identity.namespace, identity.value), "")
-        found = self.get(profile_pb2.Profile, workspace_id, id_)
-        # It may have been deleted since, or another one been put in its place.
-        return found if found and identity in found.identities else None
 
     def remove(self, kind: type[Message], workspace_id: str, id_: str) -> None:
         """Again is a no-op."""
@@ -64,6 +63,10 @@ class World:
 
     def all(self, kind: type[R], workspace_id: str) -> Iterator[tuple[str, R]]:
         """A workspace's resources of a kind, with their ids, in the order in which they were first put."""
+        if kind is profile_pb2.Profile:
+            for profile in self.ledger(workspace_id).profiles():
+                assert isinstance(profile, kind)
+                yield profile.profile_id, profile
         for (owner, id_), resource in self._tables[kind].items():
             if owner == workspace_id:
                 assert isinstance(resource, kind)
@@ -76,7 +79,7 @@ class World:
 
     def delete(self, workspace_id: str) -> int:
         """Delete a workspace. How many resources it had."""
-        deleted = 0
+        deleted = len(self._ledgers.pop(workspace_id, ()))
         for table in self._tables.values():
             keys = [key for key in table if key[0] == workspace_id]
             deleted += len(keys)
@@ -86,10 +89,11 @@ class World:
 
     def snapshot(self) -> object:
         """Everything in it: equal to an earlier one if nothing changed."""
-        return {
+        tables = {
             kind.DESCRIPTOR.full_name: {
                 key: found.SerializeToString(deterministic=True) for key, found in table.items()
             }
             for kind, table in self._tables.items()
             if table
         }
+        return tables, {name: ledger.snapshot() for name, ledger in self._ledgers.items() if len(ledger)}

@@ -83,11 +83,13 @@ def _end(kind: Descriptor, route: _Route) -> Descriptor:
 
 def _mutant(kind: Descriptor, fixed: Forced, route: _Route, breakage: Breakage) -> Mutant:
     levels = max(LEVELS, height(kind))
-    for witness in breakage.ways:
+    # What breaks a rule of the whole message says all of its fields: what is fixed isn't one that is broken.
+    ways = breakage.ways if breakage.field or route else [{**way, **fixed} for way in breakage.ways]
+    for witness in ways:
         broken = breaks(assemble_along(route, kind, levels, LEAST, fixed, witness))
         if len(broken) == 1 and breakage.is_told_by(broken[0]):
             [found] = broken
-            broken_like_it = _along(route, kind, levels, fixed, breakage.ways).filter(partial(_breaks_only, found))
+            broken_like_it = _along(route, kind, levels, fixed, ways).filter(partial(_breaks_only, found))
             return Mutant(found.rule, dotted(found.path), broken_like_it, breakage.option)
     place = ".".join((kind.full_name, *(field.name for field in route), breakage.field)).removesuffix(".")
     raise UnsupportedRule(place, breakage.option, "nothing was found that breaks it alone")

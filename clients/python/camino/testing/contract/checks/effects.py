@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 from camino.testing.contract.answers import Answer, Broken
 from camino.testing.contract.cases import Case, Cases, Point
 from camino.testing.contract.examples import example
-from camino.testing.contract.replies import alike, resource
+from camino.testing.contract.replies import alike, resource, says, told
 from camino.testing.contract.stage import Stage
 from camino.testing.contract.target import Target
 from camino.testing.rpcs import Rpc, rpcs
@@ -46,7 +46,7 @@ def does_what_it_says(point: Point, target: Target) -> None:
     answer.must_be_taken()
     must_be_about_it(answer)
     for path, expected in example(point.rpc.full_name).gives.items():
-        found = _told(answer.reply, path)
+        found = told(answer.reply, path)
         answer.must(found == expected, f"its {path} must be {expected}, not {found}")
     written = resource(answer.reply)
     for get in _readers(point.rpc, request):
@@ -62,10 +62,13 @@ def must_be_about_it(answer: Answer) -> None:
     about = resource(answer.reply) if answer.reply else None
     if about is None:
         return
+    completed = example(answer.rpc.full_name).completed
     for field, value in answer.request.ListFields():
-        told = about.DESCRIPTOR.fields_by_name.get(field.name)
-        if told and _kind(told) == _kind(field) and field.name != "etag":
-            answer.must(getattr(about, field.name) == value, f"must be about the {field.name} of the request")
+        same = about.DESCRIPTOR.fields_by_name.get(field.name)
+        if same and _kind(same) == _kind(field) and field.name != "etag":
+            found = getattr(about, field.name)
+            held = says(found, value) if completed else found == value
+            answer.must(held, f"must be about the {field.name} of the request")
 
 
 def acts_once(point: Point, target: Target) -> None:
@@ -122,13 +125,6 @@ def _kind(field: FieldDescriptor) -> tuple[object, ...]:
 def _listings(rpc: Rpc) -> Iterator[Rpc]:
     """The lists that hold one item for each time the method acts."""
     for listing in rpcs():
-        many = example(listing.full_name).many if listing.pages else None
-        if many and many.call == rpc.full_name and example(listing.full_name).after == (rpc.full_name,):
+        found = example(listing.full_name) if listing.pages else None
+        if found and [many.call for many in found.many] == [rpc.full_name] and found.after == (rpc.full_name,):
             yield listing
-
-
-def _told(reply: Any, path: str) -> object:
-    *parents, last = path.split(".")
-    parent = reduce(getattr, parents, reply)
-    value, field = getattr(parent, last), parent.DESCRIPTOR.fields_by_name[last]
-    return field.enum_type.values_by_number[value].name if field.enum_type else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from functools import partial
@@ -9,6 +10,7 @@ from itertools import count
 from typing import Any
 
 from camino.errors.v1 import reason_pb2
+from camino.ops.v1 import personal_data_service_pb2
 from camino.testing.contract.answers import Answer, Broken
 from camino.testing.contract.cases import Case, Cases, Point
 from camino.testing.contract.examples import example
@@ -72,7 +74,9 @@ def refuses_a_foreign_token(point: Point, target: Target) -> None:
     tokens = ["foreign", "MA==", "~", "é"]
     if example(point.rpc.full_name).many:
         elsewhere, _ = _many(point, target)
-        tokens.append(target.call(point.rpc, _sized(elsewhere, 1)).must_be_ok().next_page_token)
+        answer = target.call(point.rpc, _sized(elsewhere, 1), place=point.place)
+        tokens.append(answer.must_be_ok().next_page_token)
+        answer.must(bool(tokens[-1]), "a page of one must lead on to another, of many")
     for token in tokens:
         request.page_token = token
         answer = target.call(point.rpc, request, place=point.place)
@@ -84,7 +88,7 @@ def _many(point: Point, target: Target) -> tuple[Any, Callable[[int], object]]:
     """A list's request with many items to list, and how to have more of them."""
     rpc, stage = point.rpc, Stage(target, point.place)
     found = example(rpc.full_name)
-    if found.many is None:
+    if not found.many:
         make = target.needs.get("dead_letter")
         if make is None or rpc.method != "ListDeadLetters":
             raise OutOfReach(f"{rpc.full_name} has no way to have many items")
@@ -92,10 +96,9 @@ def _many(point: Point, target: Target) -> tuple[Any, Callable[[int], object]]:
         def add(_number: int) -> object:
             return make(stage.workspace_id, point.place)
     else:
-        call, vary = found.many.call, found.many.vary
 
         def add(number: int) -> object:
-            return stage.varied(call, vary, number)
+            return [stage.varied(many.call, many.vary, number) for many in found.many]
 
     request = stage.request(rpc)
     for number in range(_MANY):
@@ -149,6 +152,9 @@ def _key(rpc: Rpc, item: Any) -> str:
     """What an item is known by, whatever else changes in it: the id that is named as its type is, or all of it."""
     if not isinstance(item, Message):
         return str(item)
+    if isinstance(item, personal_data_service_pb2.PersonalRecord):
+        told = json.loads(item.json)
+        return f"{item.kind} {[told[name] for name in sorted(told) if name.endswith('Id')] or item.json}"
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", item.DESCRIPTOR.name).lower()
     for field in (f"{name}_id", "send_id"):
         if field in item.DESCRIPTOR.fields_by_name:

@@ -13,8 +13,12 @@ def cases(point: Point) -> Cases:
 
 
 def declared_whole(rpc: Rpc) -> None:
-    """It has a scope and an example; a list has pages (AIP-158); what can answer no failure of its own says so."""
-    assert not rpc.streaming, f"{rpc.full_name}: this suite proves unary methods only; teach it streams"
+    """It has a scope and an example; a list has pages (AIP-158); what can answer no failure of its own says so; what
+    streams does so both ways, and tells its requests apart."""
+    assert not rpc.one_way, f"{rpc.full_name} streams one way: this suite proves what streams both ways, or not at all"
+    sequences = [message.DESCRIPTOR.fields_by_name.get("sequence") for message in (rpc.request, rpc.reply)]
+    assert not rpc.streaming or all(sequences), f"{rpc.full_name}: what streams has a `sequence`, there and back"
+    assert not rpc.streaming or rpc.items_field, f"{rpc.full_name}: what streams has items that fail alone"
     assert rpc.scope, f"{rpc.full_name} declares no required_scope"
     assert example(rpc.full_name)
     listing = rpc.method.startswith("List")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 from camino.errors.v1 import reason_pb2
@@ -101,7 +101,7 @@ def lets_one_through(point: Point, target: Target) -> None:
     etag = _etag(target.call(rpc, request, place=point.place).must_be_ok())
     calls = []
     for number in range(_AT_ONCE):
-        changed = _changed(rpc, request, f" {number}")
+        changed = _changed(rpc, request, f"-{number}")
         changed.etag = etag
         calls.append(target.start(rpc, changed, place=point.place))
     answers = [call.answer() for call in calls]
@@ -117,11 +117,20 @@ def _changed(rpc: Rpc, request: Any, more: str = "") -> Any:
     """Another definition than the example's."""
     changed = _copy(request)
     for path, value in example(rpc.full_name).change.items():
-        *parents, last = path.split(".")
-        setattr(reduce(getattr, parents, changed), last, value + more)
+        _set(changed, path.split("."), value + more)
     if changed == request:
         raise Broken(f"{rpc.full_name}: its example must say what to `change` to have another definition")
     return changed
+
+
+def _set(message: Any, path: list[str], value: str) -> None:
+    """Set the field at a path; in lists, that of the first item."""
+    name, *rest = path
+    if not rest:
+        setattr(message, name, value)
+        return
+    inner = getattr(message, name)
+    _set(inner[0] if message.DESCRIPTOR.fields_by_name[name].is_repeated else inner, rest, value)
 
 
 def _etag(reply: Any) -> str:
