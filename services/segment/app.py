@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 from camino.profile.v1.profile_events_pb2 import ProfileChanged
 from camino.segment.v1.segment_events_pb2 import MembershipChanged
 
-from services.chassis import ops
+from services.chassis import ops, personal_data
 from services.chassis.app import App, Footing, stand_on
 from services.chassis.broker import ConsumerSpec, StreamSpec
 from services.chassis.clock import Clock
@@ -19,13 +20,19 @@ from services.chassis.due import Due
 from services.chassis.pump import Pump
 from services.chassis.telemetry import Telemetry
 from services.segment import service
+from services.segment.erasing import Erasing
 from services.segment.intake import Intake
+from services.segment.measures import ERASED_FACTS
+from services.segment.merging import Merging
 from services.segment.outbox import Outbox
+from services.segment.personal_data import SegmentData
 from services.segment.profiles import Profiles
 from services.segment.recompute import Recompute
 from services.segment.registry import Registry
 from services.segment.store import SCHEMAS, SWEEP_AFTER, Store
 from services.segment.timers import Timers
+
+MEMBERSHIPS = StreamSpec("CAMINO_SEGMENT", (MembershipChanged,), "log", max_age_s=7 * 24 * 3600)
 
 
 class SegmentConfig(ServiceConfig):
@@ -38,8 +45,7 @@ def changes(config: SegmentConfig) -> ConsumerSpec:
 
 
 def footing(config: SegmentConfig) -> Footing:
-    memberships = StreamSpec("CAMINO_SEGMENT", (MembershipChanged,), "log", max_age_s=7 * 24 * 3600)
-    return Footing("segment", SCHEMAS, streams=(memberships,), consumers=(changes(config),))
+    return Footing("segment", SCHEMAS, streams=(MEMBERSHIPS,), consumers=(changes(config),))
 
 
 @asynccontextmanager
@@ -63,6 +69,9 @@ async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | N
             eager=SWEEP_AFTER,
             telemetry=telemetry,
         )
+        merging = Merging(store, profiles, pump.offer, telemetry.metrics.counter(ERASED_FACTS))
+        purge = partial(resources.broker.purge, MEMBERSHIPS)
+        erasing = Erasing(store, profiles, resources.publisher, purge, clock)
         timers = Due(
             "membership-timers",
             store.facts,
@@ -70,7 +79,7 @@ async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | N
             "wake_at",
             held=held,
             clock=clock,
-            act=Timers(profiles, pump.offer).fire,
+            act=Timers(profiles, merging, erasing, pump.offer).fire,
             telemetry=telemetry,
         )
         profiles.hint = timers.hint
@@ -79,14 +88,18 @@ async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | N
             resources.broker,
             changes(config),
             ProfileChanged,
-            Intake(profiles, pump.offer).handle,
+            Intake(merging).handle,
             resources.dead_letters,
             held=held,
             telemetry=telemetry,
         )
         servicer = service.SegmentServicer(store, registry, clock, config.partitions, recompute.hint)
         yield App(
-            mounted=[service.mounted(servicer), *ops.mounted(resources, forget=registry.forget)],
+            mounted=[
+                service.mounted(servicer),
+                personal_data.mounted(SegmentData(store, erasing), resources.dead_letters),
+                *ops.mounted(resources, forget=registry.forget),
+            ],
             loops=[consumer, timers, recompute, registry, pump, sweep, resources.leases],
             probes=resources.probes(),
         )

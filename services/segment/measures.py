@@ -4,6 +4,11 @@ from __future__ import annotations
 
 from services.chassis.metrics import Metric
 
+ERASED_FACTS = Metric(
+    "camino_segment_erased_facts_total",
+    "counter",
+    "Facts that came after their profile was erased, and were dropped for that.",
+)
 COMPUTING = Metric(
     "camino_segment_computing",
     "gauge",

@@ -17,7 +17,8 @@ from services.segment.store import Store
 
 class Outbox:
     """Delivers the transitions in profiles' outboxes. All of it may be repeated, and be done by several at once: the
-    projection takes no transition after a later one, and consumers know a transition by its sequence."""
+    projection takes no transition after a later one, and consumers know a transition by its sequence. Who delivers what
+    was read before a profile was erased does no harm that lasts: see `erasing`."""
 
     def __init__(self, store: Store, publisher: Publisher) -> None:
         self._store = store

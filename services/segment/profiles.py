@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from services.chassis.clock import Clock, Instant
 from services.chassis.documents import Document, change
 from services.chassis.errors import Contention
 from services.chassis.ids import partition_of
-from services.segment import convert
+from services.segment import convert, graves
 from services.segment.registry import Registry
 from services.segment.rules import Rules
 from services.segment.state import ProfileState, StaleRules
@@ -20,6 +21,18 @@ Happen = Callable[[str, ProfileState, Rules, Instant], None]
 
 _REFRESHES = 5
 _NOWHERE: Mapping[str, str] = {}
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What became of profiles, by their keys."""
+
+    owing: list[Document] = field(default_factory=list)
+    """Those with transitions that are now to be published."""
+    joined: dict[str, str] = field(default_factory=dict)
+    """Those that nothing happened to because they turned out to be another profile, and which."""
+    erased: set[str] = field(default_factory=set)
+    """Those that nothing happened to because they were erased."""
 
 
 class Profiles:
@@ -42,28 +55,28 @@ class Profiles:
         *,
         known: Mapping[str, Document] | None = None,
         places: Mapping[str, str] = _NOWHERE,
-    ) -> list[Document]:
+    ) -> Recorded:
         """Let time pass for profiles, evaluate what is newly published, and let something happen to them.
 
-        A profile that isn't stored yet is made when something happens to it. Returns those with transitions that are
-        now to be published. When it returns, all is durable. `places` are where in its trace that is which happens to a
-        profile, if it's traced.
+        A profile that isn't stored yet is made when something happens to it; one that was merged or erased stays as it
+        is. When it returns, all is durable. `places` are where in its trace that is which happens to a profile, if it's
+        traced.
         """
         left = list(keys)
-        owing: list[Document] = []
+        recorded = Recorded()
         deleted: dict[str, int] = {}
         await self._registry.loaded()
         for _ in range(_REFRESHES):
             news: set[str] = set()
             ahead: dict[str, int] = {}
-            decide = self._deciding(happen, news, ahead, deleted, places)
+            decide = self._deciding(happen, news, ahead, deleted, places, recorded)
             written = await change(self._store.facts, left, decide, known=known)
             for document in written.values():
                 if wake_at := document.body.get("wake_at"):
                     self.hint(document.body["partition"], wake_at)
-            owing += [written[key] for key in left if key in news]
+            recorded.owing += [written[key] for key in left if key in news]
             if not ahead:
-                return owing
+                return recorded
             await self._catch_up(ahead, deleted)
             left, known = list(ahead), None
         raise Contention("definitions kept changing under us")
@@ -86,8 +99,10 @@ class Profiles:
         ahead: dict[str, int],
         deleted: Mapping[str, int],
         places: Mapping[str, str],
+        recorded: Recorded,
     ) -> Callable[[str, Document | None], Any]:
-        """Also tells which profiles have `news`, and which are `ahead` of us, with their edition: they're left."""
+        """Also tells which profiles have `news`, which are `ahead` of us, with their edition, and which are no more:
+        both are left."""
 
         def decide(key: str, document: Document | None) -> dict[str, Any] | None:
             news.discard(key)
@@ -95,6 +110,12 @@ class Profiles:
             if document is None and happen is None:
                 return None
             workspace_id, _, profile_id = key.partition("/")
+            if document is not None and graves.is_erased(document.body):
+                recorded.erased.add(key)
+                return None
+            if document is not None and (survivor := graves.joined_to(document.body)):
+                recorded.joined[key] = convert.key_of(workspace_id, survivor)
+                return None
             rules = self._registry.rules(workspace_id)
             state = ProfileState() if document is None else convert.state_of(document.body)
             clock = self._clock.now()
@@ -114,7 +135,12 @@ class Profiles:
             else:
                 partition = document.body["partition"]
                 outbox_at = document.body.get("outbox_at")
-            body = convert.state_body(state, workspace_id, partition)
+            if state.erased:
+                return graves.erased(state, workspace_id, partition, clock)
+            if state.joined_to:
+                body = graves.grave(state, workspace_id, partition, clock)
+            else:
+                body = convert.state_body(state, workspace_id, partition)
             if state.sequence > owed:
                 news.add(key)
             if state.outbox:

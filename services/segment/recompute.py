@@ -114,7 +114,7 @@ class Recompute:
         more."""
         page = await self._store.facts.query("by_edition", workspace_id, below=edition, limit=self._page)
         known = {document.id: document for document in page.documents}
-        await self._outbox.deliver(await self._profiles.record(known, known=known))
+        await self._outbox.deliver((await self._profiles.record(known, known=known)).owing)
         return bool(page.next)
 
     async def _publish_rest(self, workspace_id: str) -> None:

@@ -7,7 +7,7 @@ import asyncio
 from services.chassis.clock import SECOND, Clock, Instant, wait_for_any
 from services.chassis.documents import Document
 from services.chassis.errors import NotFound
-from services.segment import convert
+from services.segment import convert, definitions, references
 from services.segment.catalogue import Catalogue
 from services.segment.rules import NO_RULES, Published, Rules
 from services.segment.store import Store
@@ -70,26 +70,26 @@ class Registry:
         workspace_id = document.id
         catalogue = convert.catalogue_of(document.body)
         keys = {
-            convert.definition_key(workspace_id, segment_id, head.etag): segment_id
-            for segment_id, head in catalogue.heads.items()
+            convert.definition_key(workspace_id, segment_id, head.etag) for segment_id, head in catalogue.heads.items()
         }
         found = await self._store.definitions.get([key for key in keys if key not in self._definitions])
         # From here on nothing waits, so that catalogue and rules are of one edition.
         if not self._is_news(document):
             return
         self._definitions.update((key, filed.body["definition"]) for key, filed in found.items())
-        if not keys.keys() <= self._definitions.keys():
+        if not keys <= self._definitions.keys():
             return  # Filed before it serves, so the workspace is being deleted.
         before = self.rules(workspace_id)
         if catalogue.edition != before.edition:
-            segments = []
-            for key, segment_id in keys.items():
+            segments: dict[str, Published] = {}
+            for segment_id in references.in_order(catalogue.asked):
                 head, serving = catalogue.heads[segment_id], before.by_id.get(segment_id)
                 if serving is None or serving.edition != head.edition:
-                    definition = convert.definition_of(convert.definition_wire(self._definitions[key]))
-                    serving = Published.of(segment_id, head.version, head.edition, definition)
-                segments.append(serving)
-            self._rules[workspace_id] = Rules(catalogue.edition, segments)
+                    filed = self.definition(workspace_id, segment_id, head.etag)
+                    definition = definitions.definition_of(convert.definition_wire(filed))
+                    serving = Published.of(segment_id, head.version, head.edition, definition, segments)
+                segments[segment_id] = serving
+            self._rules[workspace_id] = Rules(catalogue.edition, segments.values())
         self._catalogues[workspace_id] = catalogue
         self._ages[workspace_id] = catalogue.edition, document.rev
 

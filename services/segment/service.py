@@ -10,11 +10,12 @@ from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_
 from services.chassis import engine
 from services.chassis.clock import Clock, Instant
 from services.chassis.documents import Document, change
-from services.chassis.errors import NotFound
+from services.chassis.errors import InvalidDefinition, NotFound
 from services.chassis.ids import partition_of
 from services.chassis.server import Mounted
-from services.segment import convert
+from services.segment import convert, definitions, finding
 from services.segment.catalogue import Head
+from services.segment.references import references
 from services.segment.registry import Registry
 from services.segment.rules import Published
 from services.segment.store import Store
@@ -38,7 +39,8 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         self._computing = computing
 
     async def PublishSegment(self, request: Any, context: object) -> segment_service_pb2.PublishSegmentResponse:
-        convert.definition_of(request.definition)
+        definition, violations = definitions.read(request.definition)
+        wanted = references(definition.condition, "definition.condition")
         workspace_id, segment_id = request.workspace_id, request.segment_id
         data, etag = convert.serialized(request.definition)
         now = self._clock.now()
@@ -46,7 +48,9 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
 
         def publish(_id: str, document: Document | None) -> dict[str, Any] | None:
             before = convert.catalogue_of(document.body if document else None)
-            after = before.with_published(segment_id, etag, request.etag, now)
+            if violations:
+                raise InvalidDefinition([*violations, *before.problems(segment_id, wanted)])
+            after = before.with_published(segment_id, etag, request.etag, now, wanted)
             if after is before:
                 return None
             return {**convert.catalogue_body(after, now), "partition": partition, "compute_at": now}
@@ -101,8 +105,8 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         workspace_id = request.workspace_id
         asked = {segment_id for query in request.queries for segment_id in query.segment_ids}
         published = await self._published(workspace_id, asked)
-        found = await self._store.facts.get(
-            {convert.key_of(workspace_id, query.profile_id) for query in request.queries}
+        found = await finding.profiles(
+            self._store.facts, {convert.key_of(workspace_id, query.profile_id) for query in request.queries}
         )
         now = self._clock.now()
         response = segment_service_pb2.CheckMembershipResponse()

@@ -7,20 +7,26 @@ Invariants, whatever comes in whatever order, and however often:
   So a late timer, or none at all, leaves the transitions that a punctual one would have left.
 - Instants of evaluation don't go back, even when the clocks of two replicas differ.
 - A profile without a row for a segment has never been a member, and won't become one by time alone.
+- Two profiles that turn out to be one person end as if one had had the events of both all along: one is in no segment
+  any more, the other takes its events over, once, whatever else is told of them before or after.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
+from itertools import repeat
+from typing import Any
 
-from services.segment.domain import Facts, History, Value
+from services.segment.domain import Facts, History, Person, Value
 from services.segment.evaluate import NEVER
 from services.segment.rules import Published, Rules
 
 _NEW = -1
+_NOTHING: Mapping[str, Any] = {}
+_NOBODY = Person()
 
 
 class Cause(IntEnum):
@@ -30,6 +36,8 @@ class Cause(IntEnum):
     PROFILE = 2
     TIME = 3
     EDIT = 4
+    MERGE = 5
+    ERASURE = 6
 
 
 @dataclass(slots=True)
@@ -84,6 +92,11 @@ class ProfileState:
     memberships: dict[str, Membership] = field(default_factory=dict)
     outbox: list[Transition] = field(default_factory=list)
     """Transitions not known to be published yet."""
+    absorbed: set[str] = field(default_factory=set)
+    """The profiles that turned out to be this one and whose events are here."""
+    joined_to: str = ""
+    """The profile that this one turned out to be; empty while it's one of its own."""
+    erased: bool = False
     changed: bool = False
 
     @property
@@ -117,22 +130,91 @@ class ProfileState:
         self._evaluate(edited, Cause.EDIT, now)
         return now
 
-    def observe_profile(self, revision: int, attributes: dict[str, Value], rules: Rules, now: int) -> None:
+    def observe_profile(self, revision: int, person: Person, rules: Rules, now: int) -> None:
         """Take a state of the profile, unless it's an older one."""
-        if revision <= self.revision:
-            return
-        self.revision = revision
-        before, self.facts.attributes = self.facts.attributes, attributes
-        touched: dict[str, Published] = {}
-        for name in before.keys() | attributes.keys():
-            # Both, because Python takes True and 1.0 for the same.
-            if before.get(name) != attributes.get(name) or type(before.get(name)) is not type(attributes.get(name)):
-                for segment in rules.by_attribute.get(name, ()):
-                    touched[segment.segment_id] = segment
-        self._happened(touched.values(), Cause.PROFILE, rules, now)
+        if revision > self.revision:
+            touched = self._take_person(revision, person, rules)
+            self._happened(touched.values(), Cause.PROFILE, rules, now)
 
     def observe_event(self, event: Event, rules: Rules, now: int) -> None:
         """Take an event, unless it's known."""
+        if self._take_event(event):
+            self._happened(rules.by_event_type.get(event.type, ()), Cause.EVENT, rules, now, event.event_id)
+
+    def absorb(
+        self,
+        merged: Mapping[str, Mapping[str, History]],
+        rules: Rules,
+        now: int,
+        *,
+        revision: int = 0,
+        person: Person = _NOBODY,
+    ) -> None:
+        """Take over the events of profiles that turned out to be this one, by their ids, and the state that tells so,
+        unless it's an older one. All of it is one happening: nothing is evaluated half merged."""
+        if self.absorbed.issuperset(merged):
+            self.observe_profile(revision, person, rules, now)
+            return
+        touched: dict[str, Published] = {}
+        if revision > self.revision:
+            touched = self._take_person(revision, person, rules)
+        for profile_id in merged.keys() - self.absorbed:
+            self.absorbed.add(profile_id)
+            for kind, held in merged[profile_id].items():
+                events = map(Event, held.ids, repeat(kind), held.at, held.properties)
+                # All of them, so no `any`.
+                if sum([self._take_event(event) for event in events]):
+                    touched.update((segment.segment_id, segment) for segment in rules.by_event_type.get(kind, ()))
+        self._happened(touched.values(), Cause.MERGE, rules, now)
+
+    def join(self, survivor: str, rules: Rules, now: int) -> None:
+        """Turn out to be the same person as another profile: be in no segment any more. The events stay for that one to
+        absorb."""
+        self.joined_to = survivor
+        self.changed = True
+        self._leave(self._member_of(), Cause.MERGE, rules, now)
+
+    def erase(self, rules: Rules, now: int) -> None:
+        """Be forgotten, and be in no segment any more. What is left is the outbox, and it holds only exits: also from
+        those segments of which nobody knows whether the last transition was published."""
+        self.erased = self.changed = True
+        unsure = {transition.segment_id: transition.version for transition in self.outbox}
+        self.outbox.clear()
+        self._leave(self._member_of() | unsure.keys(), Cause.ERASURE, rules, now, unsure)
+
+    def _member_of(self) -> set[str]:
+        return {segment_id for segment_id, held in self.memberships.items() if held.member}
+
+    def _leave(
+        self, segment_ids: set[str], cause: Cause, rules: Rules, now: int, versions: Mapping[str, int] = _NOTHING
+    ) -> None:
+        """Leave segments for good. `versions` are those of segments that the rules may not have."""
+        for membership in self.memberships.values():
+            membership.until = NEVER
+        for segment_id in sorted(segment_ids):
+            if held := self.memberships.get(segment_id):
+                held.member, held.exited_at = False, now
+            segment = rules.by_id.get(segment_id)
+            version = segment.version if segment else versions.get(segment_id)
+            if version is not None:  # Else the segment is gone.
+                self.sequence += 1
+                self.outbox.append(Transition(self.sequence, segment_id, False, now, cause, "", version))
+
+    def _take_person(self, revision: int, person: Person, rules: Rules) -> dict[str, Published]:
+        """The segments that may be touched."""
+        self.revision = revision
+        facts = self.facts
+        touched = [
+            *_differing(facts.attributes, person.attributes, rules.by_attribute),
+            *_differing(facts.consents, person.consents, rules.by_consent),
+        ]
+        if facts.time_zone != person.time_zone:
+            touched += rules.by_zone
+        facts.attributes, facts.consents, facts.time_zone = person.attributes, person.consents, person.time_zone
+        return {segment.segment_id: segment for segment in touched}
+
+    def _take_event(self, event: Event) -> bool:
+        """Whether it's new."""
         history = self.facts.events.get(event.type)
         if history is None:
             history = self.facts.events[event.type] = History([], [], [])
@@ -140,12 +222,12 @@ class ProfileState:
         index = bisect_left(at, event.occurred_at)
         while index < len(at) and at[index] == event.occurred_at and ids[index] <= event.event_id:
             if ids[index] == event.event_id:
-                return
+                return False
             index += 1
         at.insert(index, event.occurred_at)
         ids.insert(index, event.event_id)
         history.properties.insert(index, event.properties)
-        self._happened(rules.by_event_type.get(event.type, ()), Cause.EVENT, rules, now, event.event_id)
+        return True
 
     def _happened(self, touched: Iterable[Published], cause: Cause, rules: Rules, now: int, event_id: str = "") -> None:
         self.changed = True
@@ -192,3 +274,13 @@ class ProfileState:
                 )
         if at > self.as_of:
             self.as_of = at
+
+
+def _differing(
+    before: Mapping[str, object], after: Mapping[str, object], users: Mapping[str, list[Published]]
+) -> Iterator[Published]:
+    """The users of what isn't the same any more."""
+    for name in before.keys() | after.keys():
+        # Both, because Python takes True and 1.0 for the same.
+        if before.get(name) != after.get(name) or type(before.get(name)) is not type(after.get(name)):
+            yield from users.get(name, ())
