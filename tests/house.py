@@ -29,7 +29,14 @@ from camino.orchestrator.v1 import (
     journey_service_pb2,
     journey_service_pb2_grpc,
 )
-from camino.profile.v1 import operation_service_pb2_grpc, profile_service_pb2, profile_service_pb2_grpc
+from camino.profile.v1 import (
+    operation_pb2,
+    operation_service_pb2,
+    operation_service_pb2_grpc,
+    profile_rules_service_pb2_grpc,
+    profile_service_pb2,
+    profile_service_pb2_grpc,
+)
 from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
 from google.protobuf.json_format import ParseDict
 
@@ -70,6 +77,7 @@ class House:
     templates: template_service_pb2_grpc.TemplateServiceStub
     messages: message_service_pb2_grpc.MessageServiceStub
     operations: operation_service_pb2_grpc.OperationServiceStub
+    profile_rules: profile_rules_service_pb2_grpc.ProfileRulesServiceStub
     addresses: dict[str, str]
     """Where each service is, by its name."""
     nats_url: str
@@ -96,6 +104,19 @@ class House:
             return answer
 
         return await eventually(again, within_s=_PATIENCE_S)
+
+    async def done(self, operation: operation_pb2.Operation) -> operation_pb2.Operation:
+        """An erasure or export once it's done."""
+        request = operation_service_pb2.GetOperationRequest(
+            workspace_id=self.workspace, operation_id=operation.operation_id
+        )
+
+        async def probe() -> operation_pb2.Operation | None:
+            now = (await self.operations.GetOperation(request)).operation
+            return now if now.state == operation_pb2.OPERATION_STATE_DONE else None
+
+        found: operation_pb2.Operation = await self.until(probe, step=SECOND // 4)
+        return found
 
     async def all_sent(self, count: int) -> list[str]:
         async def probe() -> list[str] | None:
@@ -319,6 +340,7 @@ async def house(
             template_service_pb2_grpc.TemplateServiceStub(opened["channels"]),
             message_service_pb2_grpc.MessageServiceStub(opened["channels"]),
             operation_service_pb2_grpc.OperationServiceStub(opened["profile"]),
+            profile_rules_service_pb2_grpc.ProfileRulesServiceStub(opened["profile"]),
             {name.removesuffix("_target"): target for name, target in targets.items()},
             nats.url,
             count(1),

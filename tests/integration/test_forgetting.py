@@ -9,10 +9,9 @@ from typing import Any
 
 from camino.profile.v1 import operation_service_pb2 as ops
 from camino.profile.v1 import profile_service_pb2 as pb
-from camino.profile.v1.operation_pb2 import OPERATION_STATE_DONE, Operation
 
 from services.chassis.broker import Broker
-from services.chassis.clock import MINUTE, SECOND
+from services.chassis.clock import MINUTE
 from services.chassis.dead_letters import DEAD_LETTERS
 from services.chassis.stores import open_database
 from tests.house import SEND, House, house
@@ -28,19 +27,9 @@ WAITING: list[dict[str, Any]] = [
 ]
 
 
-async def ended(at_home: House, operation: Operation) -> Operation:
-    async def probe() -> Operation | None:
-        request = ops.GetOperationRequest(workspace_id=at_home.workspace, operation_id=operation.operation_id)
-        now = (await at_home.operations.GetOperation(request)).operation
-        return now if now.state == OPERATION_STATE_DONE else None
-
-    found: Operation = await at_home.until(probe, step=SECOND // 4)
-    return found
-
-
 async def exported(at_home: House, profile_id: str) -> dict[str, Any]:
     asked = ops.ExportProfileRequest(workspace_id=at_home.workspace, profile_id=profile_id, request_id="r")
-    operation = await ended(at_home, (await at_home.operations.ExportProfile(asked)).operation)
+    operation = await at_home.done((await at_home.operations.ExportProfile(asked)).operation)
     text = b""
     request = ops.ReadExportRequest(workspace_id=at_home.workspace, operation_id=operation.operation_id)
     while True:
@@ -102,7 +91,7 @@ async def test_all_four_services_show_and_forget_somebody(tmp_path: Path) -> Non
         assert [message["endpoint"] for message in document["channels"]["messages"]] == [f"{NAME}@example.com"]
 
         asked = ops.EraseProfileRequest(workspace_id=at_home.workspace, profile_id=ana)
-        operation = await ended(at_home, (await at_home.operations.EraseProfile(asked)).operation)
+        operation = await at_home.done((await at_home.operations.EraseProfile(asked)).operation)
         receipts = {receipt.service: dict(receipt.counts) for receipt in operation.receipts}
         assert list(receipts) == ["orchestrator", "segment", "channels", "profile"]
         assert all(receipts.values()), receipts
@@ -121,7 +110,7 @@ async def test_all_four_services_show_and_forget_somebody(tmp_path: Path) -> Non
         await at_home.until(settled)
         assert sorted(at_home.sent()) == ["bea@example.com", "bea@example.com", f"{NAME}@example.com"]
         again = ops.EraseProfileRequest(workspace_id=at_home.workspace, profile_id=back)
-        await ended(at_home, (await at_home.operations.EraseProfile(again)).operation)
+        await at_home.done((await at_home.operations.EraseProfile(again)).operation)
         facts = await told_by_the_broker(at_home.nats_url, NAME.encode())
         assert facts == []
         assert sorted(
