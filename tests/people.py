@@ -40,7 +40,7 @@ class Replica:
         linking = Linking(self.store, self.joining, self.clock, rules, 4)
         self.unlinking = Unlinking(self.store, self.joining, self.clock, rules, 4)
         self.profiles = ProfileIntake(self.store, self.clock, rules, self.joining, linking, 4, written)
-        self.events = EventIntake(self.store, self.clock, rules, self.joining, 4, written)
+        self.events = EventIntake(self.store, self.clock, rules, self.joining, linking, 4, written)
 
     async def tell(self, *identities: str, at: int = 0, **attributes: str) -> pb.ItemResult:
         """Say that these are one person, and so many seconds ago."""

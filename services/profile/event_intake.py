@@ -36,7 +36,9 @@ from services.profile.storing import place, stored
 
 ItemResult = profile_service_pb2.ItemResult
 EventInput = profile_service_pb2.EventInput
-_ROUNDS = 24
+_ROUNDS = 60
+_OURS = "camino."
+"""What the types of events begin with that tell what became of messages: see `EventCondition`."""
 
 
 class EventIntake:
@@ -246,6 +248,8 @@ class EventIntake:
 
 def _properties(item: EventInput, now: int) -> convert.Body:
     """An event's properties as they're stored. Raises `InvalidArgument` for what can't be taken of it."""
+    if item.type.startswith(_OURS):
+        raise InvalidArgument.at("type", f"only Camino tells events of types that begin with {_OURS}; choose another")
     check_instant(instant(item.occurred_at) if item.HasField("occurred_at") else now, now, "occurred_at")
     size = item.ByteSize()
     if size > MAX_EVENT_BYTES:

@@ -89,8 +89,8 @@ async def located(
     """What is stored of identities, and the places of their owners by id, as both were at one time: whoever writes a
     profile as it was read here, with the identities that are its own by this, takes none that has moved on.
 
-    An identity moves only while its profile is locked. So one that the profile lists is its own at that revision; of one
-    that isn't listed it has to be read again whose it is, after the profile. Raises `Contention`.
+    An identity moves only while its profile is locked. So one that the profile lists is its own at that revision; of
+    one that isn't listed it has to be read again whose it is, after the profile. Raises `Contention`.
     """
     known = await owners(store, workspace_id, identities)
     for _ in range(_ROUNDS):

@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from random import random
 from typing import Any
 
-from services.chassis.clock import HOUR, SECOND, Clock
+from services.chassis.clock import DAY, SECOND, Clock
 from services.chassis.documents import Document, change
 from services.chassis.errors import Contention
 from services.chassis.ids import new_id, partition_of
@@ -34,7 +34,7 @@ from services.profile.store import Store
 PATIENCE = 2 * SECOND
 """How long a lock may stand without anything written down of what is to happen."""
 
-_FORGET = HOUR
+_FORGET = DAY
 _ATTEMPTS = 40
 _SHORTEST_S, _LONGEST_S = 0.002, 0.1
 

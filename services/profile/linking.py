@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from camino.profile.v1 import profile_service_pb2
 
@@ -12,20 +13,22 @@ from services.chassis.errors import Contention
 from services.chassis.ids import new_id
 from services.profile import convert, finding, records
 from services.profile.absorbing import Taken, linked
+from services.profile.convert import Body
 from services.profile.domain import links
 from services.profile.domain.profile import Facts, Profile
 from services.profile.domain.reconciling import Reconciled, clash, reconcile
 from services.profile.domain.rules import Rules
-from services.profile.domain.values import Identity
+from services.profile.domain.values import MAX_IDENTITIES, Identity
 from services.profile.finding import Owner, Standing
 from services.profile.joining import Change, Joining, give_way
 from services.profile.store import Store
 from services.profile.storing import stored
 
-_ROUNDS = 24
+_ROUNDS = 60
 _MOST_PROFILES = 100
-"""Profiles that are looked at to tell which links hold: those that are linked with one another, though not one person,
-nearest first."""
+"""Profiles that are looked at, besides those of an input, to tell which links hold: those that are linked with one
+another, though not one person, nearest first, and of equally near ones those that were last seen together. To know more
+of them would take longer than a lock may stand."""
 
 MERGED = profile_service_pb2.IDENTITY_CHANGE_KIND_MERGED
 MOVED_HERE = profile_service_pb2.IDENTITY_CHANGE_KIND_MOVED_HERE
@@ -82,7 +85,10 @@ class Linking:
                 return None
             reconciled = self._reconciled(locked, known, counted, rules)
             result.append(reconciled)
-            return self._change(workspace_id, locked, reconciled, again, rules, cause)
+            change = self._change(workspace_id, locked, reconciled, again, rules, cause)
+            kept = [id_ for id_ in reconciled.merged if not convert.is_profile(locked[id_].body)]
+            freed = await self._freed(set(kept) - set(newcomer.values()))
+            return replace(change, identities={**freed, **change.identities})
 
         if not await self._joining.carry(workspace_id, involved, decide):
             return None
@@ -124,14 +130,16 @@ class Linking:
         near = list(profiles)
         seen = {identity for profile in near for identity in profile.identities}
         while near and len(found) < _MOST_PROFILES:
-            beyond = {identity for profile in near for ends in profile.links for identity in ends} - seen
-            seen |= beyond
+            beyond = _elsewhere(near, seen)
+            seen.update(beyond)
             owners = await finding.owners(self._store, workspace_id, beyond)
             places = await finding.standing(
                 self._store, workspace_id, {owner.profile_id for owner in owners.values() if owner.profile_id}
             )
             near = []
-            for place in places.values():
+            for place in (places[owners[i].profile_id] for i in beyond if i in owners and owners[i].profile_id):
+                if len(found) == _MOST_PROFILES:
+                    break
                 body = place.document.body if place.document else {}
                 # One who is being erased is about to be linked with nobody.
                 if place.profile_id not in found and convert.is_profile(body) and "erasing" not in body:
@@ -169,6 +177,16 @@ class Linking:
             [profile for profile in profiles if profile.identities], facts, rules, self._clock.now(), new_id
         )
 
+    async def _freed(self, places: Iterable[str]) -> dict[str, Body]:
+        """The identities that were given to places which were kept for somebody, and are nobody's now: of those that
+        come with no input nobody was told, and they're to be claimed anew."""
+        freed: dict[str, Body] = {}
+        for id_ in places:
+            page = await self._store.identities.query("by_profile", id_, limit=MAX_IDENTITIES)
+            for document in page.documents:
+                freed[document.id] = {name: it for name, it in document.body.items() if name != "profile_id"}
+        return freed
+
     def _change(
         self,
         workspace_id: str,
@@ -204,6 +222,17 @@ class Linking:
             told.append(records.of_identities(workspace_id, moved.from_, MOVED_AWAY, moved.identities, moved.to, now))
             told.append(records.of_identities(workspace_id, moved.to, MOVED_HERE, moved.identities, moved.from_, now))
         return Change(bodies, identities, told)
+
+
+def _elsewhere(profiles: Iterable[Profile], seen: Collection[Identity]) -> list[Identity]:
+    """The identities that profiles have links with besides those that were seen, the last observed first."""
+    last: dict[Identity, int] = {}
+    for profile in profiles:
+        for ends, link in profile.links.items():
+            for identity in ends:
+                if identity not in seen:
+                    last[identity] = max(link.last, last.get(identity, link.last))
+    return sorted(last, key=lambda identity: (-last[identity], identity))
 
 
 def _profile(profile_id: str, document: Document | None, places: Mapping[Identity, Standing]) -> Profile:

@@ -1,7 +1,7 @@
 """Taking what is said about people: a batch is a few reads and a few writes, whatever its size.
 
 The order of writes makes a crash between any two harmless: identities first (one that points at a profile that isn't
-there yet, or doesn't know it, is made good when it's used next), then records, then profiles. Sending the same again
+there yet, or doesn't know it, is made good when it's used next), then profiles, then records. Sending the same again
 finishes what was begun. What concerns several profiles is a matter for `Linking`.
 """
 
@@ -32,7 +32,7 @@ from services.profile.storing import OWING, stored
 
 ItemResult = profile_service_pb2.ItemResult
 Outcome = Taken | CaminoError
-_ROUNDS = 24
+_ROUNDS = 60
 _AT_ONCE = 16
 """Items that concern several profiles each, and are taken at the same time."""
 
@@ -145,14 +145,7 @@ class ProfileIntake:
     async def _write(self, workspace_id: str, batch: Absorbing, said: Mapping[int, Said]) -> dict[int, Outcome]:
         """Write what a batch made of its profiles. The outcomes of what is durable now."""
         lost = await self._lost(workspace_id, batch.claims)
-        last: dict[str, int] = {}
-        told: dict[str, Document] = {}
-        for index, taken in batch.taken.items():
-            if taken.profile_id not in lost:
-                last[taken.profile_id] = index
-                told.update((record.id, record) for record in _consents(workspace_id, taken.profile_id, said[index]))
-        if told:
-            await self._store.records.put(list(told.values()))
+        last = {taken.profile_id: index for index, taken in batch.taken.items() if taken.profile_id not in lost}
         writes = [
             self._document(workspace_id, batch.held[profile_id], said[index].item)
             for profile_id, index in last.items()
@@ -162,7 +155,13 @@ class ProfileIntake:
         failed = {*outcome.conflicted, *outcome.duplicate}
         self._written(document for document in writes if document.id not in failed and "publish_at" in document.body)
         lost |= {key.partition("/")[2] for key in failed}
-        return {index: taken for index, taken in batch.taken.items() if taken.profile_id not in lost}
+        done = {index: taken for index, taken in batch.taken.items() if taken.profile_id not in lost}
+        told = [
+            record for index, taken in done.items() for record in _consents(workspace_id, taken.profile_id, said[index])
+        ]
+        if told:
+            await self._store.records.put(list({record.id: record for record in told}.values()))
+        return done
 
     def _document(self, workspace_id: str, held: Held, cause: object) -> Document:
         profile, document = held.profile, held.document

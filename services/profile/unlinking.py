@@ -19,7 +19,7 @@ from services.profile.joining import Change, Joining, give_way, unlocked
 from services.profile.store import Store
 from services.profile.storing import stored
 
-_ROUNDS = 24
+_ROUNDS = 60
 _UNLINKED = profile_service_pb2.IDENTITY_CHANGE_KIND_UNLINKED
 
 

@@ -164,6 +164,7 @@ SCENES: dict[str, Scene] = {
             _event("late", occurred_at=_LATER),
             _event("nul\0"),
             _event("who", "email:nobody"),
+            _event("ours", type="camino.message.sent"),
             _event("large", properties={f"p{n}": {"string_value": "x" * 4_000} for n in range(20)}),
             _event("a name", properties={"a\0b": {"bool_value": True}}),
             _event("no value", properties={"empty": {}}),
@@ -247,6 +248,10 @@ SCENES: dict[str, Scene] = {
         _segment(_asking("disloyal"), segment_id="row-0"),
         *(_segment(_asking(*[f"many-{n - 1}"] * 10 if n else ()), segment_id=f"many-{n}") for n in range(4)),
         ("SegmentService.ListMembers", {"segment_id": "nobody"}),
+        ("SegmentService.ListMemberships", {"profile_id": "a"}),
+        ("SegmentService.ListMemberships", {"profile_id": "a", "page_token": "no"}),
+        ("SegmentService.ExplainMembership", {"segment_id": "nobody", "profile_id": "a"}),
+        ("SegmentService.ExplainMembership", {"segment_id": "loyal", "profile_id": "a", "context": {"n": {}}}),
         ("SegmentService.CheckMembership", {"queries": [{"profile_id": "a", "segment_ids": ["loyal", "other"]}]}),
         ("SegmentService.CheckMembership", {"queries": [{"profile_id": "a", "segment_ids": ["loyal"]}]}),
         (

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from dataclasses import astuple, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from camino.profile.v1 import operation_service_pb2 as ops
 from camino.profile.v1.operation_pb2 import OPERATION_STATE_DONE, OPERATION_STATE_RUNNING, Operation
 
-from services.chassis.documents import Document, change
+from services.chassis.documents import Document, PutResult, change
 from services.profile.joining import PATIENCE
 from tests.operating import IMMORTAL, World, worlds_at
 from tests.people import Replica, everybody
@@ -110,3 +111,47 @@ async def test_somebody_who_is_marked_is_not_merged(world: World) -> None:
     assert list(await everybody(world.store)) == [frozenset(["card:2"])]
     together = await people.tell("crm:1", "card:2")
     assert (together.profile_id, together.HasField("error")) == (bea, False)
+
+
+@dataclass
+class Torn:
+    """A collection of whose first batch the first document is written, then something else happens."""
+
+    inner: Any
+    act: Callable[[], Awaitable[object]]
+    done: bool = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def put(self, documents: Sequence[Document]) -> PutResult:
+        if self.done:
+            return await self._put(documents)
+        self.done = True
+        first = await self._put(documents[:1])
+        await self.act()
+        rest = await self._put(documents[1:])
+        return PutResult(*(one + other for one, other in zip(astuple(first), astuple(rest), strict=True)))
+
+    async def _put(self, documents: Sequence[Document]) -> PutResult:
+        result: PutResult = await self.inner.put(documents)
+        return result
+
+
+async def test_a_name_that_was_given_to_a_place_which_came_to_be_somebodys_is_erased(world: World) -> None:
+    """Two inputs at once: one keeps a place for whoever has the two names, the other makes the place the person's when
+    one of the names was given to it, and the other not yet."""
+    people = Replica(world.store, world.clock)
+    ana = (await people.tell("card:1", at=100)).profile_id
+
+    async def meanwhile() -> object:
+        return await people.tell("card:1", "device:x", at=50)
+
+    slow = Replica(replace(world.store, identities=Torn(world.store.identities, meanwhile)), world.clock)
+    assert (await slow.tell("device:x", "email:ana@example.com")).profile_id == ana
+    assert list(await everybody(world.store)) == [frozenset(["card:1", "device:x", "email:ana@example.com"])]
+    asked = await erase(world, ana)
+    await world.go_on(Life(IMMORTAL))
+    assert (await operation(world, asked.operation_id)).state == OPERATION_STATE_DONE
+    assert not (await world.store.identities.scan(limit=10)).documents
+    assert (await people.tell("email:ana@example.com")).profile_id not in ("", ana)

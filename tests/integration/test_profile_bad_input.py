@@ -253,6 +253,7 @@ EVENTS: dict[str, tuple[pb.EventInput, str]] = {
     "no type": (event("poison", type_=EMPTY), "type"),
     "a type with a line break": (event("poison", type_="visit\n"), "type"),
     "a long type": (event("poison", type_="v" * 129), "type"),
+    "a type of ours": (event("poison", type_="camino.message.sent"), "type"),
     "nobody": (pb.EventInput(event_id="poison", type="visit"), "subject"),
     "an id of nothing": (pb.EventInput(event_id="poison", type="visit", profile_id=EMPTY), "profile_id"),
     "an identity of nothing": (event("poison", "card:"), "identity.value"),

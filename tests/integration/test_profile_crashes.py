@@ -4,12 +4,15 @@ whoever comes next."""
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
+from camino.profile.v1 import profile_service_pb2 as pb
 
 from services.chassis.sqlite import SqliteDatabase
+from services.profile import finding
+from services.profile.joining import PATIENCE
 from services.profile.store import SCHEMAS, Store
 from tests.people import Replica, everybody
 from tests.torn import Died, Life, Mortal
@@ -102,3 +105,59 @@ async def test_a_change_is_done_wholly_or_not_at_all(stores: Callable[[], Awaita
             assert len(body["merged"]) == len(after[names]["merged"])
         deaths += 1
     assert deaths >= 3
+
+
+@pytest.mark.parametrize("known", [False, True], ids=["somebody new", "somebody known"])
+async def test_a_name_that_the_dead_gave_away_before_people_were_told_apart_is_nobody_elses(
+    stores: Callable[[], Awaitable[Store]], known: bool
+) -> None:
+    """A user's name was given to whoever has the device; then another user signs in with it."""
+    store = await stores()
+    replica = Replica(store)
+    await replica.tell("user_id:2", at=100)
+    if known:
+        await replica.tell("device:x", at=100)
+    life = Life(1 if known else 2)
+    mortal = Replica(Store(*(Mortal(getattr(store, field.name), life) for field in fields(Store))))
+    with pytest.raises(Died):
+        await mortal.tell("user_id:1", "device:x")
+    owned = await finding.owners(store, "w", [("user_id", "1"), ("device", "x")])
+    assert len({owner.profile_id for owner in owned.values()}) == 1
+
+    bea = (await replica.tell("user_id:2", "device:x")).profile_id
+    assert await finding.by_identity(store, "w", [("user_id", "1")]) == {}
+    visit = await replica.event("e1", "user_id:1")
+    assert visit.outcome == pb.ITEM_OUTCOME_OK
+    assert visit.profile_id != bea
+    assert set(await everybody(store)) == {frozenset({"user_id:1"}), frozenset({"user_id:2", "device:x"})}
+
+
+async def test_what_the_dead_gave_to_a_place_that_came_to_be_somebodys_is_nobodys(
+    stores: Callable[[], Awaitable[Store]],
+) -> None:
+    store = await stores()
+    replica = Replica(store)
+    await replica.tell("user_id:2", at=100)
+    life = Life(2)
+    mortal = Replica(Store(*(Mortal(getattr(store, field.name), life) for field in fields(Store))))
+    with pytest.raises(Died):
+        await mortal.tell("email:bo@example.com", "device:x")
+    bea = (await replica.tell("user_id:2", "device:x")).profile_id
+    owned = await finding.owners(store, "w", [("email", "bo@example.com"), ("device", "x")])
+    assert {identity[0]: owner.profile_id for identity, owner in owned.items()} == {"email": "", "device": bea}
+    assert (await replica.tell("email:bo@example.com")).profile_id not in ("", bea)
+    await everybody(store)
+
+
+async def test_all_locks_of_one_who_died_go_at_once(stores: Callable[[], Awaitable[Store]]) -> None:
+    store = await stores()
+    replica = Replica(store)
+    ids = [(await replica.tell(f"card:{number}")).profile_id for number in range(5)]
+    dies = Replica(replace(store, joins=Mortal(store.joins, Life(0))))
+    with pytest.raises(Died):
+        await dies.tell(*(f"card:{number}" for number in range(5)))
+    replica.clock.advance(PATIENCE)
+    found = await store.profiles.get([f"w/{id_}" for id_ in ids])
+    assert all("join" in document.body for document in found.values())
+    await replica.joining.settle(found.values())
+    assert len(await everybody(store)) == 5

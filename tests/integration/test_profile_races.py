@@ -4,15 +4,18 @@ half-merged graph."""
 from __future__ import annotations
 
 import asyncio
+import itertools
 import random
-from collections.abc import Coroutine
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
 from camino.profile.v1 import profile_service_pb2 as pb
 
-from services.chassis.documents import Database
+from services.chassis.clock import SECOND
+from services.chassis.documents import Database, Document, PutResult, change
+from services.profile import linking
 from services.profile.store import SCHEMAS, Store
 from tests.people import Replica, everybody, person
 from tests.torn import OneByOne
@@ -90,7 +93,7 @@ async def test_merges_into_each_other_end_in_one(store: Store, seed: int) -> Non
     names = [f"card:{number}" for number in range(8)]
     for name in names:
         assert (await replicas[0].tell(name, **{name.replace(":", "_"): "x"})).outcome == OK
-    pairs = list(zip(names, names[1:], strict=False))
+    pairs = list(itertools.pairwise(names))
     chance.shuffle(pairs)
     results = await asyncio.gather(*(chance.choice(replicas).tell(*pair) for pair in pairs))
     assert {result.outcome for result in results} == {OK}
@@ -98,3 +101,111 @@ async def test_merges_into_each_other_end_in_one(store: Store, seed: int) -> Non
     assert everyone == set(names)
     assert set(body["attributes"]) == {name.replace(":", "_") for name in names}
     assert len(body["merged"]) == len(names) - 1
+
+
+# --- what happens between two steps -----------------------------------------------------------------------------------
+
+
+@dataclass
+class Overtaken:
+    """A collection after one of whose reads something else happens."""
+
+    inner: Any
+    act: Callable[[], Awaitable[object]]
+    left: int = 1
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def get(self, ids: Iterable[str]) -> dict[str, Document]:
+        found: dict[str, Document] = await self.inner.get(ids)
+        self.left -= 1
+        if self.left == 0:
+            await self.act()
+        return found
+
+
+@pytest.mark.parametrize("kind", ["a fact", "an event"])
+async def test_a_name_that_moves_while_it_is_looked_up_stays_with_nobody_it_left(store: Store, kind: str) -> None:
+    replica = Replica(store)
+    await replica.tell("user_id:1", "device:x", at=100)
+    await replica.tell("user_id:2", at=100)
+
+    async def sign_in() -> object:
+        return await replica.tell("user_id:2", "device:x", at=50)
+
+    slow = Replica(replace(store, identities=Overtaken(store.identities, sign_in)))
+    result = await (slow.tell("device:x", name="Bo") if kind == "a fact" else slow.event("e1", "device:x"))
+    assert result.outcome == OK
+    people = await everybody(store)
+    assert set(people) == {frozenset({"user_id:1"}), frozenset({"user_id:2", "device:x"})}
+    assert result.profile_id == (await replica.tell("user_id:2")).profile_id
+
+
+async def test_a_link_that_comes_to_count_no_longer_while_it_is_taken_makes_nobody_one(store: Store) -> None:
+    replica = Replica(store)
+    ana = (await replica.tell("card:1", "device:x", at=100)).profile_id
+    await replica.tell("card:9", at=100)
+
+    async def unlink() -> None:
+        at = replica.clock.now() - 50 * SECOND
+        await replica.unlinking.take_away("w", ana, ("device", "x"), at, None)
+        await replica.tell("card:1", "device:x", at=40)
+
+    # When it has read whose the names are, to lock those people.
+    slow = Replica(replace(store, identities=Overtaken(store.identities, unlink, 2)))
+    result = await slow.tell("card:9", "device:x", at=60)
+    assert [identity.value for identity in result.not_linked] == ["x"]
+    assert set(await everybody(store)) == {frozenset({"card:1", "device:x"}), frozenset({"card:9"})}
+
+
+async def test_one_who_is_being_erased_meanwhile_is_no_hindrance_to_those_they_were_told_apart_from(
+    store: Store,
+) -> None:
+    replica = Replica(store)
+    bo = (await replica.tell("user_id:2", "device:x", at=100)).profile_id
+    for number, ago in ((1, 50), (3, 40)):
+        await replica.tell(f"user_id:{number}", at=ago)
+    await replica.tell("user_id:1", "device:x", at=50)
+
+    async def erase() -> None:
+        await change(store.profiles, [f"w/{bo}"], lambda _key, found: {**found.body, "erasing": "e"} if found else None)
+
+    # When it has read who is linked with those people.
+    slow = Replica(replace(store, profiles=Overtaken(store.profiles, erase, 3)))
+    assert (await slow.tell("user_id:3", "device:x", at=10)).outcome == OK
+    assert frozenset({"user_id:3", "device:x"}) in await everybody(store)
+
+
+@dataclass
+class Written:
+    """A collection, and what was written to it."""
+
+    inner: Any
+    documents: list[Document] = field(default_factory=list)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.inner, name)
+
+    async def put(self, documents: Sequence[Document]) -> PutResult:
+        self.documents += documents
+        result: PutResult = await self.inner.put(documents)
+        return result
+
+
+async def test_of_a_multitude_of_neighbours_only_so_many_are_locked_and_only_those_written_down_who_change(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linking, "_MOST_PROFILES", 10)
+    replica = Replica(store)
+    batch = [person(replica.clock, f"user_id:{number}", "device:x", at=100 - number) for number in range(16)]
+    await replica.profiles.profiles("w", batch, {})
+    await replica.tell("user_id:new", at=50)
+    written = Written(store.joins)
+    watched = Replica(replace(store, joins=written))
+    assert (await watched.tell("user_id:new", "device:x", at=10)).outcome == OK
+    [plan] = written.documents
+    # The two whom it's about, and the others.
+    assert len(plan.body["locked"]) == 12
+    assert len(plan.body["bodies"]) == 2
+    assert frozenset({"user_id:new", "device:x"}) in await everybody(store)

@@ -6,7 +6,8 @@ nothing of what had been refused under another. But what is said once the names 
 place of all that was said before, under any of them.
 
 That is a partial order of facts, by when they were said and since when the identities they were told of are one
-person's; what is kept are its greatest. So the same facts end the same, in any order, before or after a merge.
+person's; what is kept are its greatest. So the same facts end the same, in any order, before or after a merge: as long
+as no identity moves to somebody else. What was told of one that does stays with the profile that it was told to.
 """
 
 from __future__ import annotations

@@ -7,6 +7,9 @@ To take another link in, no more of them need be known than what touches the pro
 give way or others do: as long as two people don't clash, a link between them or within one of them is simply taken, and
 changes nothing else. (Whatever stood when the others were taken in order of their strength stands then as well; and
 what was refused was refused for a clash, which more identities don't end.)
+
+That is so of links that are remembered: where an identity was refused more than `MAX_REFUSED`, the people are a
+function of the last of them. And when an identity is unlinked, what it stood against doesn't come back by itself.
 """
 
 from __future__ import annotations

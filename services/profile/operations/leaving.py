@@ -13,6 +13,7 @@ from services.chassis.documents import Collection, Document, change
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.ids import derive_id, partition_of
 from services.chassis.wire import timestamp
+from services.profile import convert, finding
 from services.profile.joining import Joining
 from services.profile.operations.exports import Exports
 from services.profile.operations.operation import Operation
@@ -78,11 +79,28 @@ class Leaving:
 
     async def identities(self, operation: Operation) -> Went:
         """Those that are the person's: late, since whoever comes with one of them now is somebody new."""
-        erased = 0
+        erased = await self._listed(operation)
         for profile_id in operation.profile_ids:
             while page := (await self._store.identities.query("by_profile", profile_id, limit=_PAGE)).documents:
                 erased += await self._store.identities.delete([identity.id for identity in page])
         return {"identities": erased}, True
+
+    async def _listed(self, operation: Operation) -> int:
+        """Erase the identities that the profile lists, also those that were given to a place which was only kept for
+        somebody: nobody knows its id."""
+        found = await finding.profiles(self._store, operation.workspace_id, [operation.profile_id])
+        bodies = [document.body for document in found.values()]
+        listed = [(namespace, value) for body in bodies for namespace, value in body["identities"]]
+        owners = await finding.owners(self._store, operation.workspace_id, listed)
+        places = await finding.standing(
+            self._store, operation.workspace_id, {owner.profile_id for owner in owners.values() if owner.profile_id}
+        )
+        theirs = [
+            convert.identity_key(operation.workspace_id, identity)
+            for identity, owner in owners.items()
+            if owner.profile_id and places[owner.profile_id].profile_id == operation.profile_id
+        ]
+        return await self._store.identities.delete(theirs)
 
     async def profile(self, operation: Operation) -> Went:
         """The profile, and the graves of those that had turned out to be the same person: what stays of each is which

@@ -135,6 +135,8 @@ def _result(take: Callable[[str, Any], pb.ItemResult], workspace_id: str, item: 
 
 def _event(workspace_id: str, item: pb.EventInput, now: int) -> profile_pb2.Event:
     """As it's kept, but for its profile. Raises `Refusal` naming the field."""
+    if item.type.startswith("camino."):
+        raise invalid_field("type", "only Camino tells events of types that begin with camino.; choose another")
     event = profile_pb2.Event(workspace_id=workspace_id, event_id=item.event_id, type=item.type)
     event.occurred_at.CopyFrom(item.occurred_at)
     date(event.occurred_at, item.HasField("occurred_at"), now, now, "occurred_at")
