@@ -2,7 +2,7 @@
 what the shop knows of the person by then.
 
 The part in `examples/cdnow`, or the whole file as it was published, if `CAMINO_CDNOW` says where it is. Through a store
-goes every tenth customer, or every `CAMINO_CDNOW_EVERY`th.
+goes every twentieth customer, or every `CAMINO_CDNOW_EVERY`th.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from services.segment.domain import Facts, History, Value
 ROOT = Path(__file__).parents[2]
 PART = ROOT / "examples/cdnow/purchases.csv"
 FILE = Path(os.environ.get("CAMINO_CDNOW") or PART)
-EVERY = int(os.environ.get("CAMINO_CDNOW_EVERY") or 10)
+EVERY = int(os.environ.get("CAMINO_CDNOW_EVERY") or 20)
 DEFINITIONS = ROOT / "examples/cdnow/segments"
 
 WORKSPACE = "shop"

@@ -49,7 +49,7 @@ union
 select customer, timezone('UTC', timezone('America/New_York', day::timestamp)) as now
 from dates where now <= make_timestamp($until)
 """
-"""Whenever a purchase comes, or leaves one of the windows or reaches one of the ages in the rules; and when a day begins
+"""Whenever a purchase comes, leaves one of the windows or reaches one of the ages in the rules; and when a day begins
 that matters to one of their dates."""
 
 _FLIPS = """

@@ -50,7 +50,8 @@ def live(customer: Customer, rules: Rules, dates: Sequence[Instant]) -> Lived:
         while state.wake_at <= now:
             state.catch_up(rules, state.wake_at)
             lived.timers += 1
-        for change in told.get(now, ()):
+        # The order of the day's purchases isn't that in which they're told.
+        for change in reversed(told.get(now, ())):
             caught_up = state.catch_up(rules, now)
             state.observe_profile(change.profile.revision, convert.person_of(change.profile), rules, caught_up)
             state.observe_event(convert.event_of(change.event), rules, caught_up)
@@ -66,8 +67,7 @@ class Service:
     def __init__(self, store: Store, start: Instant) -> None:
         self.clock = FakeClock(start)
         self.published = Published()
-        self._replica = Replica(store, self.clock)
-        replica = self._replica
+        self._replica = replica = Replica(store, self.clock)
         self._outbox = Outbox(store, self.published)
         erasing = Erasing(store, replica.profiles, self.published, self.published.purge, self.clock)
         self._due = Due(

@@ -93,6 +93,9 @@ create view "spending" as
 select customer, now from seen where moment > now - interval '180 days'
 group by customer, now having sum(value) > 50 and sum(value) <= 100;
 
+create view "to-the-cent" as
+select customer, now from seen group by customer, now having sum(value) between 25.76 and 29.95;
+
 create view "small-baskets" as
 select customer, now from seen group by customer, now having max(value) <= 15;
 
