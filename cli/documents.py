@@ -15,7 +15,8 @@ from google.protobuf.message import Message
 
 from cli import source
 from cli.definitions import Reader
-from cli.kinds import BY_NAME, KINDS, Kind
+from cli.kinds import BY_NAME, Kind
+from cli.order import in_order
 from cli.schema import Schema
 from cli.source import Node, Problem
 
@@ -69,7 +70,7 @@ class Parser:
 
     def in_order(self) -> list[Document]:
         """In the order they're published: what is named by others first."""
-        return sorted(self.documents, key=lambda document: KINDS.index(document.kind))
+        return in_order(self.documents)
 
     def _document(self, file: str, node: Node) -> None:
         if not isinstance(node, yaml.MappingNode):

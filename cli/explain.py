@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from camino.profile.v1.profile_service_pb2 import GetProfileRequest
+from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
 from camino.segment.v1 import segment_pb2
+from camino.segment.v1.segment_service_pb2 import ExplainMembershipRequest
+from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 
-from cli import output, writing
+from cli import membership_view, operations, output, values, writing
 from cli.kinds import BY_NAME
 from cli.targets import Targets
 
@@ -23,9 +27,22 @@ class Form(StrEnum):
 def segment(
     targets: Targets,
     id: Annotated[str, typer.Argument(metavar="ID")],
-    form: Annotated[Form, typer.Option("--output", "-o", help="yaml: a document for `camino apply`.")] = Form.RULE,
+    profile: Annotated[str, typer.Option(help="Why this profile is in it, or isn't, by its id.")] = "",
+    identity: Annotated[str, typer.Option(help="Or by its identity, such as email:ana@example.com.")] = "",
+    context: Annotated[
+        list[str] | None,
+        typer.Option(help="An attribute for this question only, as name=value. Repeatable."),
+    ] = None,
+    form: Annotated[
+        Form, typer.Option("--output", "-o", help="yaml: a document for `camino apply`, or all of an answer.")
+    ] = Form.RULE,
 ) -> None:
-    """Show who is in a segment: its rule, as a person would write it."""
+    """Show who is in a segment: its rule, as a person would write it; or why somebody is, or isn't."""
+    if profile or identity:
+        _why(targets, id, operations.subject(profile, identity), context or [], form)
+        return
+    if context:
+        raise typer.BadParameter("is for --profile or --identity", param_hint="--context")
     found = _SEGMENT.get(targets.channel(_SEGMENT.service), targets.workspace, id)
     assert isinstance(found, segment_pb2.Segment)
     if form is Form.YAML:
@@ -41,3 +58,21 @@ def segment(
     output.say(in_lines(definition.condition))
     if definition.missing:
         output.say("or where that is unknown, for want of an attribute or an event")
+
+
+def _why(targets: Targets, id_: str, whom: dict[str, Any], context: list[str], form: Form) -> None:
+    try:
+        attributes = dict(map(values.assignment, context))
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--context") from None
+    if "identity" in whom:
+        profiles = ProfileServiceStub(targets.channel("profile"))
+        found = profiles.GetProfile(GetProfileRequest(workspace_id=targets.workspace, **whom)).profile
+        whom = {"profile_id": found.profile_id}
+    request = ExplainMembershipRequest(workspace_id=targets.workspace, segment_id=id_, context=attributes, **whom)
+    explanation = SegmentServiceStub(targets.channel("segment")).ExplainMembership(request).explanation
+    if form is Form.YAML:
+        output.dump(output.plain(explanation), output.Format.YAML)
+        return
+    output.say(f"segment {id_}")
+    membership_view.show(request.profile_id, explanation)

@@ -31,8 +31,8 @@ def get(
     identity: Annotated[str, typer.Option(help="Of a profile, such as email:ana@example.com.")] = "",
     form: Annotated[Format, typer.Option("--output", "-o")] = Format.TABLE,
 ) -> None:
-    """Show segments, journeys, campaigns or templates, all or one; a workspace's rules; or a profile, with its events
-    and decisions."""
+    """Show segments, journeys, campaigns or templates, all or one; a workspace's rules; or a profile, with its events,
+    segments and decisions."""
     if what.value == "profile":
         _profile(targets, id, identity, form)
         return
@@ -61,8 +61,9 @@ def _profile(targets: Targets, id_: str, identity: str, form: Format) -> None:
         profile_view.show(person)
     else:
         output.dump(profile_view.plain(person), form)
-    if person.trouble:
-        output.complain(person.trouble)
+    for trouble in person.troubles:
+        output.complain(trouble)
+    if person.troubles:
         raise typer.Exit(1)
 
 

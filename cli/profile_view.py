@@ -1,7 +1,9 @@
-"""One person as an operator looks at them: who, what they agreed to, what they did, and what was decided about them."""
+"""One person as an operator looks at them: who, what they agreed to, what they did, which segments they're in, and what
+was decided about them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,8 +14,11 @@ from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
 from camino.profile.v1.profile_pb2 import Event, Profile
 from camino.profile.v1.profile_service_pb2 import GetProfileRequest, ListEventsRequest
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+from camino.segment.v1.segment_pb2 import Membership
+from camino.segment.v1.segment_service_pb2 import ListMembershipsRequest
+from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 
-from cli import failures, output, values
+from cli import failures, membership_view, output, values
 from cli.targets import Targets
 
 _LAST = 10
@@ -23,9 +28,10 @@ _LAST = 10
 class Person:
     profile: Profile
     events: list[Event]
+    memberships: list[Membership]
     decisions: list[Decision]
-    trouble: str
-    """Why the decisions aren't known, when they aren't: the profile is shown all the same."""
+    troubles: list[str]
+    """Why memberships or decisions aren't known, when they aren't: the profile is shown all the same."""
 
 
 def find(targets: Targets, profile_id: str, identity: str) -> Person:
@@ -39,20 +45,37 @@ def find(targets: Targets, profile_id: str, identity: str) -> Person:
     profile = profiles.GetProfile(request).profile
     which = {"workspace_id": targets.workspace, "profile_id": profile.profile_id, "page_size": _LAST}
     events = profiles.ListEvents(ListEventsRequest(**which)).events
+    memberships: list[Membership] = []
     decisions: list[Decision] = []
-    trouble = ""
+    troubles: list[str] = []
+    try:
+        memberships += _memberships(targets, profile.profile_id)
+    except grpc.RpcError as error:
+        troubles.append(f"memberships are not known: {failures.line(error)}")
     try:
         stub = DecisionServiceStub(targets.channel("orchestrator"))
         decisions += stub.ListDecisions(ListDecisionsRequest(**which)).decisions
     except grpc.RpcError as error:
-        trouble = f"decisions are not known: {failures.line(error)}"
-    return Person(profile, list(events), decisions, trouble)
+        troubles.append(f"decisions are not known: {failures.line(error)}")
+    return Person(profile, list(events), memberships, decisions, troubles)
+
+
+def _memberships(targets: Targets, profile_id: str) -> Iterator[Membership]:
+    stub = SegmentServiceStub(targets.channel("segment"))
+    request = ListMembershipsRequest(workspace_id=targets.workspace, profile_id=profile_id)
+    while True:
+        reply = stub.ListMemberships(request)
+        yield from reply.memberships
+        if not reply.next_page_token:
+            return
+        request.page_token = reply.next_page_token
 
 
 def plain(person: Person) -> dict[str, Any]:
     return {
         "profile": output.plain(person.profile),
         "events": [output.plain(event) for event in person.events],
+        "memberships": [output.plain(held) for held in person.memberships],
         "decisions": [output.plain(decision) for decision in person.decisions],
     }
 
@@ -71,8 +94,7 @@ def show(person: Person) -> None:
     output.table("attributes", ("name", "value", "observed"), _attributes(profile))
     output.table("consents", ("channel", "topic", "state", "changed", "source"), _consents(profile))
     output.table(f"last {_LAST} events", ("at", "type", "event id", "properties"), map(_event, person.events))
-    if person.trouble:
-        return
+    output.table("segments", ("segment", "member", "what happened"), map(_membership, person.memberships))
     output.table(
         f"last {_LAST} decisions: why they did, or didn't, get it",
         ("at", "from", "step", "channel", "topic", "verdict", "because"),
@@ -98,6 +120,10 @@ def _consents(profile: Profile) -> list[tuple[str, ...]]:
         )
         for consent in profile.consents
     ]
+
+
+def _membership(held: Membership) -> tuple[str, ...]:
+    return held.segment_id, "yes" if held.member else "no", membership_view.history(held)
 
 
 def _event(event: Event) -> tuple[str, ...]:

@@ -8,14 +8,16 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import grpc
-from camino.ops.v1 import personal_data_service_pb2_grpc, workspace_service_pb2_grpc
+from camino.ops.v1 import dead_letter_service_pb2_grpc, personal_data_service_pb2_grpc, workspace_service_pb2_grpc
 from camino.profile.v1 import profile_pb2
 from camino.profile.v1.profile_events_pb2 import ProfileChanged
 from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
 from camino.segment.v1.segment_events_pb2 import MEMBERSHIP_CAUSE_ERASURE, MembershipChanged
+from camino.type.v1.value_pb2 import Value
 from google.protobuf import json_format
 from nats.js.errors import NotFoundError
 
@@ -32,7 +34,7 @@ from services.chassis.testing import FakeClock, eventually, serving
 from services.segment import convert
 from services.segment.app import SegmentConfig, build
 from services.segment.intake import Intake
-from services.segment.measures import ERASED_FACTS
+from services.segment.measures import ERASED_FACTS, EVALUATION_ERRORS
 from services.segment.merging import Merging
 from services.segment.profiles import Profiles
 from services.segment.registry import Registry
@@ -61,6 +63,7 @@ class World:
         self.clock = clock
         self.stub = segment_service_pb2_grpc.SegmentServiceStub(channel)
         self.personal_data = personal_data_service_pb2_grpc.PersonalDataServiceStub(channel)
+        self.dead_letters = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self.workspaces = workspace_service_pb2_grpc.WorkspaceServiceStub(channel)
         self._broker = broker
         self._publisher = Publisher(broker, "profile")
@@ -169,12 +172,22 @@ class World:
             if not token:
                 return found
 
-    async def check(self, profile_id: str, *segment_ids: str, after: str = "") -> segment_service_pb2.MembershipAnswer:
+    async def check(
+        self, profile_id: str, *segment_ids: str, after: str = "", context: Mapping[str, Value] = MappingProxyType({})
+    ) -> segment_service_pb2.MembershipAnswer:
         query = segment_service_pb2.MembershipQuery(
-            profile_id=profile_id, segment_ids=segment_ids, after_event_id=after
+            profile_id=profile_id, segment_ids=segment_ids, after_event_id=after, context=context
         )
         request = segment_service_pb2.CheckMembershipRequest(workspace_id=WORKSPACE, queries=[query])
         return (await self.stub.CheckMembership(request)).answers[0]
+
+    async def explain(
+        self, profile_id: str, segment_id: str, context: Mapping[str, Value] = MappingProxyType({})
+    ) -> segment_pb2.MembershipExplanation:
+        request = segment_service_pb2.ExplainMembershipRequest(
+            workspace_id=WORKSPACE, segment_id=segment_id, profile_id=profile_id, context=context
+        )
+        return (await self.stub.ExplainMembership(request)).explanation
 
 
 def profile(
@@ -255,11 +268,15 @@ class Replica:
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.store, self.clock)
-        self.profiles = Profiles(self.store, self.registry, self.clock, PARTITIONS)
-        dropped = Metrics().counter(ERASED_FACTS)
+        metrics = Metrics()
+        errors = metrics.counter(EVALUATION_ERRORS)
+        self.profiles = Profiles(self.store, self.registry, self.clock, PARTITIONS, errors)
+        dropped = metrics.counter(ERASED_FACTS)
         self.merging = Merging(self.store, self.profiles, self.relayed.extend, dropped)
         self.intake = Intake(self.merging)
-        self.servicer = SegmentServicer(self.store, self.registry, self.clock, PARTITIONS, lambda partition, at: None)
+        self.servicer = SegmentServicer(
+            self.store, self.registry, self.clock, PARTITIONS, lambda partition, at: None, errors
+        )
 
 
 class Published:

@@ -19,10 +19,10 @@ from services.chassis.documents import Document
 from services.chassis.due import Due
 from services.chassis.pump import Pump
 from services.chassis.telemetry import Telemetry
-from services.segment import service
+from services.segment import finding, service
 from services.segment.erasing import Erasing
 from services.segment.intake import Intake
-from services.segment.measures import ERASED_FACTS
+from services.segment.measures import ERASED_FACTS, EVALUATION_ERRORS, FAILING_PROFILES
 from services.segment.merging import Merging
 from services.segment.outbox import Outbox
 from services.segment.personal_data import SegmentData
@@ -55,7 +55,9 @@ async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | N
         store = Store.of(resources.database)
         held = resources.leases.held
         registry = Registry(store, clock)
-        profiles = Profiles(store, registry, clock, config.partitions)
+        errors = telemetry.metrics.counter(EVALUATION_ERRORS)
+        telemetry.metrics.read(FAILING_PROFILES, partial(finding.failing, store.facts))
+        profiles = Profiles(store, registry, clock, config.partitions, errors)
         outbox = Outbox(store, resources.publisher)
         pump: Pump[Document] = Pump("transitions", outbox.deliver, metrics=telemetry.metrics)
         sweep = Due(
@@ -93,7 +95,7 @@ async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | N
             held=held,
             telemetry=telemetry,
         )
-        servicer = service.SegmentServicer(store, registry, clock, config.partitions, recompute.hint)
+        servicer = service.SegmentServicer(store, registry, clock, config.partitions, recompute.hint, errors)
         yield App(
             mounted=[
                 service.mounted(servicer),

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from hashlib import sha256
 from typing import Any
 
 from camino.profile.v1 import profile_pb2
 from camino.segment.v1 import segment_events_pb2, segment_pb2
+from camino.type.v1 import value_pb2
 
 from services.chassis.wire import instant, timestamp, value_of
 from services.segment import definitions
 from services.segment.catalogue import Catalogue, Head
-from services.segment.domain import Facts, History, Person, consent_key
+from services.segment.domain import Facts, History, Person, Value, consent_key
 from services.segment.evaluate import NEVER
-from services.segment.state import Cause, Event, Membership, ProfileState, Transition
+from services.segment.state import Cause, Event, Failure, Membership, ProfileState, Transition
 
 Body = dict[str, Any]
 
@@ -41,6 +43,11 @@ def person_of(profile: profile_pb2.Profile) -> Person:
 def event_of(wire: profile_pb2.Event) -> Event:
     properties = {name: value_of(value) for name, value in wire.properties.items()}
     return Event(wire.event_id, wire.type, instant(wire.occurred_at), properties)
+
+
+def context_of(wire: Mapping[str, value_pb2.Value]) -> dict[str, Value]:
+    """Attributes that hold for one question."""
+    return {name: value_of(value) for name, value in wire.items()}
 
 
 def facts_of(body: Body) -> Facts:
@@ -77,6 +84,7 @@ def state_body(state: ProfileState, workspace_id: str, partition: int) -> Body:
         "attributes": state.facts.attributes,
         "events": event_rows(state),
         "memberships": membership_rows(state),
+        **reason_fields(state),
     }
     if state.facts.consents:
         body["consents"] = state.facts.consents
@@ -103,8 +111,35 @@ def membership_rows(state: ProfileState) -> Body:
     }
 
 
+def reason_fields(state: ProfileState) -> Body:
+    """What brought its memberships about, and what failed: fields of their own, which other versions pass over."""
+    causes = {
+        segment_id: [int(held.cause), held.event_id, held.version]
+        for segment_id, held in state.memberships.items()
+        if held.cause
+    }
+    failures = {
+        segment_id: [failure.at, failure.error, int(failure.cause), failure.event_id, failure.version]
+        for segment_id, held in state.memberships.items()
+        if (failure := held.failure)
+    }
+    body: Body = {"causes": causes} if causes else {}
+    return {**body, "failing": 1, "failures": failures} if failures else body
+
+
 def memberships_of(body: Body) -> dict[str, Membership]:
-    return {segment_id: Membership(*row) for segment_id, row in body["memberships"].items()}
+    found = {segment_id: Membership(*row) for segment_id, row in body["memberships"].items()}
+    for segment_id, row in body.get("causes", {}).items():
+        held = found[segment_id]
+        held.cause, held.event_id, held.version = row
+    for segment_id, (at, error, cause, event_id, version) in body.get("failures", {}).items():
+        found[segment_id].failure = Failure(at, error, Cause(cause), event_id, version)
+    return found
+
+
+def failing_in(body: Body) -> Iterable[str]:
+    """The segments that a stored profile can't be evaluated by."""
+    return body.get("failures", {}).keys()
 
 
 def histories_of(body: Body) -> dict[str, History]:
@@ -112,13 +147,17 @@ def histories_of(body: Body) -> dict[str, History]:
 
 
 def membership(profile_id: str, segment_id: str, held: Membership) -> segment_pb2.Membership:
-    """A standing that was a membership once."""
+    """How a profile stands in a segment."""
     return segment_pb2.Membership(
         segment_id=segment_id,
         profile_id=profile_id,
         member=held.member,
-        enter_time=timestamp(held.entered_at),
-        exit_time=None if held.member else timestamp(held.exited_at),
+        enter_time=timestamp(held.entered_at) if held.entered_at else None,
+        exit_time=timestamp(held.exited_at) if held.exited_at and not held.member else None,
+        cause=held.cause,
+        event_id=held.event_id,
+        segment_version=held.version,
+        evaluation_error=held.failure.error if held.failure else "",
     )
 
 
@@ -227,7 +266,7 @@ def definition_wire(data: bytes) -> segment_pb2.SegmentDefinition:
 
 
 def segment(
-    workspace_id: str, segment_id: str, head: Head, definition: bytes, members: int, computed: int
+    workspace_id: str, segment_id: str, head: Head, definition: bytes, members: int, computed: int, errors: int
 ) -> segment_pb2.Segment:
     return segment_pb2.Segment(
         workspace_id=workspace_id,
@@ -240,4 +279,5 @@ def segment(
         create_time=timestamp(head.created_at),
         update_time=timestamp(head.updated_at),
         computed_count=computed,
+        evaluation_errors=errors,
     )

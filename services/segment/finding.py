@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from services.chassis.documents import Collection, Document
 from services.segment import convert, graves
+
+_MOST_FAILING = 1_000
+"""Enough to see that something is wrong; each is read as a whole."""
 
 
 async def profiles(facts: Collection, keys: Iterable[str]) -> dict[str, Document]:
@@ -27,6 +31,20 @@ async def profiles(facts: Collection, keys: Iterable[str]) -> dict[str, Document
         if document and not graves.is_erased(document.body):
             standing[key] = document
     return standing
+
+
+async def failing(facts: Collection) -> dict[tuple[str, ...], float]:
+    """How many profiles some segment can't be evaluated for, as a gauge is read."""
+    return {(): await facts.count("failing", 1)}
+
+
+async def failing_in(facts: Collection, workspace_id: str) -> Counter[str]:
+    """For how many profiles a segment can't be evaluated, by segment: of the first thousand that there is one for."""
+    found = Counter[str]()
+    page = await facts.query("failing", 1, workspace_id, limit=_MOST_FAILING)
+    for document in page.documents:
+        found.update(convert.failing_in(document.body))
+    return found
 
 
 def _target(document: Document) -> str:

@@ -34,6 +34,7 @@ def grave(state: ProfileState, workspace_id: str, partition: int, now: Instant) 
         "joined_to": state.joined_to,
         "sequence": state.sequence,
         "memberships": convert.membership_rows(state),
+        **convert.reason_fields(state),
     }
     if state.facts.events:
         body |= {"events": convert.event_rows(state), "wake_at": now + SWEEP_AFTER}

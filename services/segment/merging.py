@@ -18,7 +18,7 @@ from services.segment import convert, graves
 from services.segment.domain import History
 from services.segment.profiles import Happen, Profiles
 from services.segment.rules import Rules
-from services.segment.state import ProfileState
+from services.segment.state import Failure, ProfileState
 from services.segment.store import Store
 from services.segment.told import Told
 
@@ -42,10 +42,17 @@ class Merging:
         self._relay = relay
         self._dropped = dropped
 
-    async def take(self, told: Mapping[str, Sequence[Told]], places: Mapping[str, str]) -> None:
+    async def take(
+        self, told: Mapping[str, Sequence[Told]], places: Mapping[str, str]
+    ) -> Mapping[str, Mapping[str, Failure]]:
         """Let happen what is told of profiles, by their keys: to them, or to those that they are by now. When it
-        returns, all is durable. `places` are as in `Profiles.record`."""
+        returns, all is durable. `places` are as in `Profiles.record`.
+
+        Returns which segments couldn't be evaluated, by the key that was told of: what was told is known all the same.
+        """
         places = dict(places)
+        failures: dict[str, dict[str, Failure]] = {}
+        told_as: dict[str, str] = {}
         absorbed: set[str] = set()
         for _ in range(_STEPS):
             merged = _merged(told)
@@ -56,13 +63,16 @@ class Merging:
             absorbed.update(left)
             recorded = await self._profiles.record(told, _happening(told, left), known=known, places=places)
             self._relay(recorded.owing)
+            for key, failed in recorded.failures.items():
+                failures.setdefault(told_as.get(key, key), {}).update(failed)
+            told_as |= {survivor: told_as.get(key, key) for key, survivor in recorded.joined.items()}
             for key in recorded.erased:
                 self._dropped.inc(len(told[key]))
             told = _passed_on(told, recorded.joined, places)
             if not told:
                 if absorbed:
                     await self._let_go(absorbed)
-                return
+                return failures
         raise RuntimeError("profiles are merged in a circle")
 
     async def finish(self, documents: Iterable[Document]) -> None:
@@ -136,6 +146,9 @@ def _happening(told: Mapping[str, Sequence[Told]], left: Left) -> Happen:
                 state.absorb(merged, rules, now)
             if one.event:
                 state.observe_event(convert.event_of(one.event), rules, now)
+        if not state.happened:
+            # Told what it knows: someone may have mended what failed, and drives it again.
+            state.try_again(rules, now)
 
     return happen
 

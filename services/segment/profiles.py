@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+import prometheus_client
+import structlog
 
 from services.chassis.clock import Clock, Instant
 from services.chassis.documents import Document, change
@@ -13,8 +17,10 @@ from services.chassis.ids import partition_of
 from services.segment import convert, graves
 from services.segment.registry import Registry
 from services.segment.rules import Rules
-from services.segment.state import ProfileState, StaleRules
+from services.segment.state import Failure, ProfileState, StaleRules
 from services.segment.store import SWEEP_AFTER, Store
+
+log = structlog.get_logger()
 
 Happen = Callable[[str, ProfileState, Rules, Instant], None]
 """What happens to the state of a profile, by its key, once it's caught up with time and rules."""
@@ -33,19 +39,25 @@ class Recorded:
     """Those that nothing happened to because they turned out to be another profile, and which."""
     erased: set[str] = field(default_factory=set)
     """Those that nothing happened to because they were erased."""
+    failures: dict[str, Mapping[str, Failure]] = field(default_factory=dict)
+    """What couldn't be evaluated for them, by segment."""
 
 
 class Profiles:
     """One read and one compare-and-set for a batch of profiles.
 
-    `hint` is told of every instant at which time alone may change something.
+    `errors` counts what couldn't be evaluated. `hint` is told of every instant at which time alone may change
+    something.
     """
 
-    def __init__(self, store: Store, registry: Registry, clock: Clock, partitions: int) -> None:
+    def __init__(
+        self, store: Store, registry: Registry, clock: Clock, partitions: int, errors: prometheus_client.Counter
+    ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._partitions = partitions
+        self._errors = errors
         self.hint: Callable[[int, Instant], None] = lambda partition, at: None
 
     async def record(
@@ -75,11 +87,20 @@ class Profiles:
                 if wake_at := document.body.get("wake_at"):
                     self.hint(document.body["partition"], wake_at)
             recorded.owing += [written[key] for key in left if key in news]
+            self._tell_failures(recorded.failures.get(key, {}) for key in left if key not in ahead)
             if not ahead:
                 return recorded
             await self._catch_up(ahead, deleted)
             left, known = list(ahead), None
         raise Contention("definitions kept changing under us")
+
+    def _tell_failures(self, failures: Iterable[Mapping[str, Failure]]) -> None:
+        causes = Counter[str]()
+        for found in failures:
+            causes.update(failure.cause.name.lower() for failure in found.values())
+        for cause, number in causes.items():
+            self._errors.labels(cause).inc(number)
+            log.error("segments can't be evaluated", cause=cause, evaluations=number)
 
     async def _catch_up(self, ahead: Mapping[str, int], deleted: dict[str, int]) -> None:
         """Some profiles were evaluated by editions that we don't know. Another replica has published them; or they
@@ -107,6 +128,7 @@ class Profiles:
         def decide(key: str, document: Document | None) -> dict[str, Any] | None:
             news.discard(key)
             ahead.pop(key, None)
+            recorded.failures.pop(key, None)
             if document is None and happen is None:
                 return None
             workspace_id, _, profile_id = key.partition("/")
@@ -127,6 +149,8 @@ class Profiles:
                 return None
             if happen is not None:
                 happen(key, state, rules, now)
+            if state.failures:
+                recorded.failures[key] = state.failures
             if not state.changed:
                 return None
             if document is None:

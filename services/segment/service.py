@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
+from camino.type.v1.value_pb2 import Value
+from prometheus_client import Counter
 
 from services.chassis import engine
 from services.chassis.clock import Clock, Instant
@@ -15,6 +17,8 @@ from services.chassis.ids import partition_of
 from services.chassis.server import Mounted
 from services.segment import convert, definitions, finding
 from services.segment.catalogue import Head
+from services.segment.domain import Facts
+from services.segment.explaining import explanation
 from services.segment.references import references
 from services.segment.registry import Registry
 from services.segment.rules import Published
@@ -22,7 +26,8 @@ from services.segment.store import Store
 
 
 class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type: ignore[misc]
-    """`computing` is told of a workspace's partition and the instant from which there is something to compute."""
+    """`computing` is told of a workspace's partition and the instant from which there is something to compute; `errors`
+    counts what can't be evaluated."""
 
     def __init__(
         self,
@@ -31,12 +36,14 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         clock: Clock,
         partitions: int,
         computing: Callable[[int, Instant], None],
+        errors: Counter,
     ) -> None:
         self._store = store
         self._registry = registry
         self._clock = clock
         self._partitions = partitions
         self._computing = computing
+        self._errors = errors
 
     async def PublishSegment(self, request: Any, context: object) -> segment_service_pb2.PublishSegmentResponse:
         definition, violations = definitions.read(request.definition)
@@ -81,9 +88,10 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         size = request.page_size or 100
         catalogue = await self._registry.refresh(request.workspace_id)
         ids = sorted(segment_id for segment_id in catalogue.heads if segment_id > after)
+        failing = await finding.failing_in(self._store.facts, request.workspace_id)
         return segment_service_pb2.ListSegmentsResponse(
             segments=[
-                await self._segment(request.workspace_id, segment_id, catalogue.heads[segment_id])
+                await self._segment(request.workspace_id, segment_id, catalogue.heads[segment_id], failing)
                 for segment_id in ids[:size]
             ],
             next_page_token=engine.id_token(order, ids[size - 1]) if len(ids) > size else "",
@@ -115,12 +123,46 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
             document = found.get(convert.key_of(workspace_id, query.profile_id))
             if query.after_event_id and not (document and convert.knows_event(document.body, query.after_event_id)):
                 answer.behind = True
-            elif document:
-                facts = convert.facts_of(document.body)
-                # Where a replica's clock is ahead of ours, its answer holds already.
-                at = max(now, document.body["as_of"])
-                answer.member_of.extend(id_ for id_ in query.segment_ids if published[id_].verdict(facts, at)[0])
+            elif document or query.context:
+                facts, at = _asked_on(document, query.context, now)
+                answer.member_of.extend(id_ for id_ in query.segment_ids if self._is_member(published[id_], facts, at))
         return response
+
+    async def ListMemberships(self, request: Any, context: object) -> segment_service_pb2.ListMembershipsResponse:
+        order = engine.order("memberships", request.workspace_id, request.profile_id)
+        after = engine.last_id(order, request.page_token) or ""
+        size = request.page_size or 100
+        key = convert.key_of(request.workspace_id, request.profile_id)
+        document = (await finding.profiles(self._store.facts, [key])).get(key)
+        held = convert.memberships_of(document.body) if document else {}
+        ids = sorted(segment_id for segment_id, one in held.items() if one.entered_at and segment_id > after)
+        profile_id = document.id.partition("/")[2] if document else ""
+        return segment_service_pb2.ListMembershipsResponse(
+            memberships=[convert.membership(profile_id, segment_id, held[segment_id]) for segment_id in ids[:size]],
+            next_page_token=engine.id_token(order, ids[size - 1]) if len(ids) > size else "",
+        )
+
+    async def ExplainMembership(self, request: Any, context: object) -> segment_service_pb2.ExplainMembershipResponse:
+        workspace_id, segment_id = request.workspace_id, request.segment_id
+        published = (await self._published(workspace_id, [segment_id]))[segment_id]
+        rules = self._registry.rules(workspace_id)
+        key = convert.key_of(workspace_id, request.profile_id)
+        document = (await finding.profiles(self._store.facts, [key])).get(key)
+        facts, at = _asked_on(document, request.context, self._clock.now())
+        held = convert.memberships_of(document.body).get(segment_id) if document else None
+        profile_id = document.id.partition("/")[2] if document else request.profile_id
+        others = {other: rule.ask for other, rule in rules.by_id.items()}
+        told = explanation(published, others, facts, at, profile_id, held)
+        if told.evaluation_error:
+            self._errors.labels("explain").inc()
+        return segment_service_pb2.ExplainMembershipResponse(explanation=told)
+
+    def _is_member(self, published: Published, facts: Facts, at: Instant) -> bool:
+        try:
+            return published.verdict(facts, at)[0]
+        except Exception:
+            self._errors.labels("check").inc()
+            raise
 
     async def _published(self, workspace_id: str, segment_ids: Any) -> dict[str, Published]:
         """The serving versions of segments. Raises `NotFound` for one that isn't published."""
@@ -134,11 +176,27 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
                 raise NotFound.of("segment", segment_id)
         return {segment_id: rules.by_id[segment_id] for segment_id in segment_ids}
 
-    async def _segment(self, workspace_id: str, segment_id: str, head: Head) -> segment_pb2.Segment:
+    async def _segment(
+        self, workspace_id: str, segment_id: str, head: Head, failing: Mapping[str, int] | None = None
+    ) -> segment_pb2.Segment:
+        """`failing`: for how many profiles each segment can't be evaluated, if that's known already."""
+        if failing is None:
+            failing = await finding.failing_in(self._store.facts, workspace_id)
         members = await self._store.memberships.count("members", convert.member_of(workspace_id, segment_id))
         computed = await self._store.facts.count("by_edition", workspace_id, at_least=head.edition)
         definition = self._registry.definition(workspace_id, segment_id, head.etag)
-        return convert.segment(workspace_id, segment_id, head, definition, members, computed)
+        return convert.segment(
+            workspace_id, segment_id, head, definition, members, computed, failing.get(segment_id, 0)
+        )
+
+
+def _asked_on(document: Document | None, context: Mapping[str, Value], now: Instant) -> tuple[Facts, Instant]:
+    """What is known of a profile, with attributes of the moment, and the instant to ask at: where a replica's clock is
+    ahead of ours, its answer holds already."""
+    if document is None:
+        return Facts(convert.context_of(context), {}), now
+    facts = convert.facts_of(document.body)
+    return facts.in_context(convert.context_of(context)) if context else facts, max(now, document.body["as_of"])
 
 
 def mounted(servicer: SegmentServicer) -> Mounted:

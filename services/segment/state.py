@@ -7,6 +7,8 @@ Invariants, whatever comes in whatever order, and however often:
   So a late timer, or none at all, leaves the transitions that a punctual one would have left.
 - Instants of evaluation don't go back, even when the clocks of two replicas differ.
 - A profile without a row for a segment has never been a member, and won't become one by time alone.
+- A rule that can't be evaluated leaves the membership as it was, with what failed, and doesn't stop the others. It's
+  evaluated again with whatever touches it: a fact, a new version, or the same fact told once more.
 - Two profiles that turn out to be one person end as if one had had the events of both all along: one is in no segment
   any more, the other takes its events over, once, whatever else is told of them before or after.
 """
@@ -15,7 +17,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from itertools import repeat
 from typing import Any
@@ -40,6 +42,18 @@ class Cause(IntEnum):
     ERASURE = 6
 
 
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A rule couldn't be evaluated for a profile: at which instant, because of what, and by which version."""
+
+    at: int
+    error: str
+    """The name of the error: its words may quote facts."""
+    cause: Cause
+    event_id: str
+    version: int
+
+
 @dataclass(slots=True)
 class Membership:
     """One profile's standing in one segment. Times are 0 when it hasn't happened; `until` says when time alone may
@@ -49,6 +63,12 @@ class Membership:
     entered_at: int = 0
     exited_at: int = 0
     until: int = NEVER
+    cause: int = 0
+    """Of the last transition, as a `Cause`; 0 when there was none, or it isn't known."""
+    event_id: str = ""
+    version: int = 0
+    failure: Failure | None = None
+    """Why what it's now isn't known; None when it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +118,10 @@ class ProfileState:
     """The profile that this one turned out to be; empty while it's one of its own."""
     erased: bool = False
     changed: bool = False
+    happened: bool = False
+    """Whether something that wasn't known before happened to it."""
+    failures: dict[str, Failure] = field(default_factory=dict)
+    """What couldn't be evaluated since it was read, by segment."""
 
     @property
     def wake_at(self) -> int:
@@ -182,6 +206,13 @@ class ProfileState:
         self.outbox.clear()
         self._leave(self._member_of() | unsure.keys(), Cause.ERASURE, rules, now, unsure)
 
+    def try_again(self, rules: Rules, now: int) -> None:
+        """Evaluate once more what couldn't be evaluated, as of what it couldn't be evaluated for."""
+        for segment_id, held in list(self.memberships.items()):
+            failure, segment = held.failure, rules.by_id.get(segment_id)
+            if failure and segment and segment_id not in self.failures:
+                self._evaluate((segment,), failure.cause, now, failure.event_id)
+
     def _member_of(self) -> set[str]:
         return {segment_id for segment_id, held in self.memberships.items() if held.member}
 
@@ -191,11 +222,13 @@ class ProfileState:
         """Leave segments for good. `versions` are those of segments that the rules may not have."""
         for membership in self.memberships.values():
             membership.until = NEVER
+            membership.failure = None
         for segment_id in sorted(segment_ids):
-            if held := self.memberships.get(segment_id):
-                held.member, held.exited_at = False, now
             segment = rules.by_id.get(segment_id)
             version = segment.version if segment else versions.get(segment_id)
+            if held := self.memberships.get(segment_id):
+                held.member, held.exited_at = False, now
+                held.cause, held.event_id, held.version = cause, "", version or held.version
             if version is not None:  # Else the segment is gone.
                 self.sequence += 1
                 self.outbox.append(Transition(self.sequence, segment_id, False, now, cause, "", version))
@@ -230,7 +263,7 @@ class ProfileState:
         return True
 
     def _happened(self, touched: Iterable[Published], cause: Cause, rules: Rules, now: int, event_id: str = "") -> None:
-        self.changed = True
+        self.changed = self.happened = True
         if self.edition == _NEW:
             # Nobody has asked of this profile yet: being known is what happened to it.
             self.edition = rules.edition
@@ -252,17 +285,24 @@ class ProfileState:
     def _evaluate(self, segments: Iterable[Published], cause: Cause, at: int, event_id: str = "") -> None:
         """Evaluate at an instant, and record what changed."""
         for segment in segments:
-            member, until = segment.verdict(self.facts, at)
+            try:
+                member, until = segment.verdict(self.facts, at)
+            except Exception as error:
+                # Whatever it is, it's this segment's alone.
+                self._fail(segment, Failure(at, type(error).__name__, cause, event_id, segment.version))
+                continue
             membership = self.memberships.get(segment.segment_id)
             if membership is None:
                 if not member and until == NEVER:
                     continue
                 membership = self.memberships[segment.segment_id] = Membership()
-            if membership.until != until:
-                membership.until = until
+            if membership.until != until or membership.failure:
+                membership.until, membership.failure = until, None
+                self.failures.pop(segment.segment_id, None)
                 self.changed = True
             if membership.member is not member:
                 membership.member = member
+                membership.cause, membership.event_id, membership.version = cause, event_id, segment.version
                 if member:
                     membership.entered_at = at
                 else:
@@ -274,6 +314,14 @@ class ProfileState:
                 )
         if at > self.as_of:
             self.as_of = at
+
+    def _fail(self, segment: Published, failure: Failure) -> None:
+        self.failures[segment.segment_id] = failure
+        membership = self.memberships.setdefault(segment.segment_id, Membership())
+        # Until something touches it: the same facts at another instant are no reason to hope.
+        membership.until = NEVER
+        before, membership.failure = membership.failure, failure
+        self.changed |= before is None or replace(before, at=failure.at) != failure
 
 
 def _differing(

@@ -10,7 +10,8 @@
 `definitions`  `<workspace>/<segment>/<etag>`        what a version says. Filed before it serves; never changes.
 
 The indexes over `facts` are what drives the service: `wake` are the timers, and what is left to do of merges and
-erasures, `outbox` is the outbox, `by_edition` are the profiles not yet evaluated by the newest definitions.
+erasures, `outbox` is the outbox, `by_edition` are the profiles not yet evaluated by the newest definitions. `failing`
+are those that some rule can't be evaluated for.
 
 A workspace is deleted in the order of `SCHEMAS`: first what evaluates, then what it made.
 """
@@ -28,6 +29,7 @@ FACTS = Schema(
         Index("wake", ("partition", "wake_at")),
         Index("outbox", ("partition", "outbox_at")),
         Index("by_edition", ("workspace", "edition")),
+        Index("failing", ("failing", "workspace")),
     ),
     owner=Owner.WORKSPACE,
 )

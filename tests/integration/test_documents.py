@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import socket
-import uuid
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,8 +18,6 @@ from services.chassis.documents import Collection, Database, Document, Index, Ow
 from services.chassis.errors import Contention, InvalidPageToken, StoreUnavailable
 from services.chassis.mongo import MongoDatabase
 from services.chassis.sqlite import SqliteDatabase
-from services.chassis.stores import open_database
-from tests.servers import secantusd
 
 THINGS = Schema(
     "things",

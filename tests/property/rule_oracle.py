@@ -128,7 +128,10 @@ def on_events(rule: d.EventAggregate, facts: d.Facts, now: int) -> bool | None:
             return in_time(at, wanted.test)
         old_enough = wanted.test.at_least is None or now - at >= wanted.test.at_least
         return old_enough and (wanted.test.below is None or now - at < wanted.test.below)
-    amounts = [Fraction(held[wanted.property]) for _, _, held in events if type(held.get(wanted.property)) is float]
+    # A number means the decimal that's written for it.
+    amounts = [
+        Fraction(str(held[wanted.property])) for _, _, held in events if type(held.get(wanted.property)) is float
+    ]
     if isinstance(wanted, d.Sum):
         return in_range(sum(amounts, Fraction()), wanted.range)
     if not amounts:

@@ -142,3 +142,59 @@ def facts_of(
         history.ids.append(f"e{index:02}")
         history.properties.append(held)
     return facts
+
+
+# --- where something happens all the time -----------------------------------------------------------------------------
+
+_moments = st.integers(0, 12)
+_spans = st.integers(1, 6)
+_amounts = st.sampled_from([-1.0, 0.0, 1.0, 2.0])
+_near = st.one_of(
+    st.builds(d.NumberRange, at_least=_amounts),
+    st.builds(d.NumberRange, above=_amounts),
+    st.builds(d.NumberRange, at_most=_amounts),
+    st.builds(lambda low: d.NumberRange(low, below=low + 1.0), _amounts),
+)
+_spent = st.builds(d.AttributeTest, st.just("a"), _near)
+_times = st.one_of(
+    st.builds(d.TimeRange, at_or_after=_moments),
+    st.builds(d.TimeRange, before=_moments),
+    st.builds(lambda start, long: d.TimeRange(start, start + long), _moments, _spans),
+)
+_ages = st.one_of(
+    st.builds(d.Age, at_least=_spans),
+    st.builds(d.Age, below=_spans),
+    st.builds(lambda least, more: d.Age(least, least + more), _spans, _spans),
+)
+_windows = st.one_of(st.none(), st.builds(d.Within, _spans), st.builds(d.Within, _spans), _times)
+_where = st.sampled_from([(), (), (d.AttributeTest("a", d.NumberRange(above=0.0)),)])
+_types = st.sampled_from(["purchase", "purchase", "visit"])
+
+
+def _of_purchases(aggregate: st.SearchStrategy[d.Aggregate]) -> st.SearchStrategy[d.Condition]:
+    return st.builds(d.EventAggregate, st.just("purchase"), aggregate, _where, _windows)
+
+
+def _sequences(from_first: bool) -> st.SearchStrategy[d.Condition]:
+    steps = st.lists(st.builds(d.Step, _types, _where), min_size=2, max_size=3).map(tuple)
+    return st.builds(d.Sequence, steps, st.none() | _spans | _spans, _windows, st.just(from_first))
+
+
+BUSY: dict[str, st.SearchStrategy[d.Condition]] = {
+    "min": _of_purchases(st.builds(d.Min, st.just("a"), _near)),
+    "max": _of_purchases(st.builds(d.Max, st.just("a"), _near)),
+    "average": _of_purchases(st.builds(d.Average, st.just("a"), _near)),
+    "first, of a property": _of_purchases(st.builds(d.First, _spent)),
+    "last, of a property": _of_purchases(st.builds(d.Last, _spent)),
+    "first, in time": _of_purchases(st.builds(d.First, _times)),
+    "last, in time": _of_purchases(st.builds(d.Last, _times)),
+    "first, of an age": _of_purchases(st.builds(d.First, _ages)),
+    "last, of an age": _of_purchases(st.builds(d.Last, _ages)),
+    "any after any": _sequences(from_first=False),
+    "any after the first": _sequences(from_first=True),
+}
+busy_facts = st.builds(
+    facts_of,
+    st.just({}),
+    st.lists(st.tuples(_moments, _types, st.fixed_dictionaries({"a": _amounts})), min_size=3, max_size=8),
+)

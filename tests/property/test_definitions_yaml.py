@@ -42,7 +42,7 @@ def test_journeys(definition: JourneyDefinition) -> None:
     round_trip("Journey", definition)
 
 
-@settings(max_examples=500)
+@settings(max_examples=5 * settings().max_examples)
 @example("\x85")
 @given(st.text(st.characters(codec="utf-8"), max_size=8) | st.from_regex(r"[-+0-9.:eE_~ ]{0,6}", fullmatch=True))
 def test_texts_stay_texts(text: str) -> None:

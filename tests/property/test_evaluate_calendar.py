@@ -147,7 +147,7 @@ def dated(draw: st.DrawFn) -> Case:
     return Case(draw(drawn.date_tests), facts, draw(drawn.instants), {})
 
 
-@settings(max_examples=400)
+@settings(max_examples=4 * settings().max_examples)
 @given(dated())
 def test_a_date_flips_exactly_when_told(case: Case) -> None:
     """But for days that are skipped, which pass in no time: looking then is early."""

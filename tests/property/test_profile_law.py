@@ -1,5 +1,5 @@
-"""The law of profiles: the same facts end in the same people, in any order, any grouping, any repetition, told by several
-at once.
+"""The law of profiles: the same facts end in the same people, in any order, any grouping, any repetition, told by
+several at once.
 
 Held against an oracle that works everything out from all facts, from the beginning, in the plainest way.
 """
@@ -30,7 +30,9 @@ from services.profile.linking import Linking
 from services.profile.profile_intake import ProfileIntake
 from services.profile.store import SCHEMAS, Store
 
-RULES = Rules.of([Namespace("crm", 600, unique=True), Namespace("card", 500), Namespace("device", 100)], {"crm": 9, "web": 1})
+RULES = Rules.of(
+    [Namespace("crm", 600, unique=True), Namespace("card", 500), Namespace("device", 100)], {"crm": 9, "web": 1}
+)
 PRIORITY = {"user_id": 1000, "crm": 600, "card": 500, "device": 100}
 UNIQUE = {"user_id", "crm"}
 NOW = FakeClock().now()
@@ -102,12 +104,7 @@ def known_together(one: Name, other: Name, at: int, facts: Sequence[Told]) -> bo
     """Whether links that were observed by an instant lead from one name to the other."""
     reached = {one}
     while True:
-        more = {
-            name
-            for ends, times in linked(facts).items()
-            if min(times) <= at and ends & reached
-            for name in ends
-        }
+        more = {name for ends, times in linked(facts).items() if min(times) <= at and ends & reached for name in ends}
         if more <= reached:
             return other in reached
         reached |= more

@@ -16,6 +16,8 @@ from services.segment.domain.values import NEVER, Value
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LAST = date.max.toordinal()
+_OF_THE_MACHINE = "localtime"
+"""Where there is a zone of this name, it's another one on each machine."""
 _MICRO = timedelta(microseconds=1)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
@@ -24,7 +26,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 def zone(name: str) -> ZoneInfo | None:
     """The IANA zone of this name; None if there is none."""
     try:
-        return ZoneInfo(name)
+        return None if name == _OF_THE_MACHINE else ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         # OSError: a name that is a directory's, or too long for a file's.
         return None

@@ -37,13 +37,28 @@ def rounded(exact: Fraction) -> float:
         return math.inf if exact > 0 else -math.inf
 
 
-def sum_is_within(amounts: Sequence[float], low: float, high: float) -> bool:
-    """Whether low <= sum <= high. Decimals are added only where it's close."""
+def sum_is_within(amounts: Sequence[float], low: float, high: float, signed: bool) -> bool:
+    """Whether low <= sum <= high. Decimals are added only where it's close. `signed`: some may be negative."""
     try:
         about = math.fsum(amounts)
-        slack = _SLACK * math.fsum(map(abs, amounts)) + _LEAST * len(amounts)
+        size = math.fsum(map(abs, amounts)) if signed else about
     except OverflowError:
         return low <= sum_of(amounts) <= high
-    if abs(about - low) <= slack or abs(about - high) <= slack:
+    slack = size * _SLACK + _LEAST * len(amounts)
+    if -slack <= about - low <= slack or -slack <= about - high <= slack:
         return low <= sum_of(amounts) <= high
+    return low <= about <= high
+
+
+def mean_is_within(amounts: Sequence[float], low: float, high: float) -> bool:
+    """Whether low <= mean <= high, in the same way."""
+    number = len(amounts)
+    try:
+        about = math.fsum(amounts) / number
+        size = math.fsum(map(abs, amounts)) / number
+    except OverflowError:
+        return low <= mean_of(amounts) <= high
+    slack = size * _SLACK + 2 * _LEAST
+    if -slack <= about - low <= slack or -slack <= about - high <= slack:
+        return low <= mean_of(amounts) <= high
     return low <= about <= high

@@ -1,13 +1,13 @@
 """What the least, the greatest, the mean, the first and the last of some events are held to. Unknown of none.
 
-Each tells what it makes of every rest that is left as the head of the window leaves: from one pass over the events,
-from the last to the first.
+Each tells what it makes of every rest that is left as the head of the window leaves, one after the other.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate
+from typing import Any
 
 from services.segment.domain import (
     NEVER,
@@ -23,13 +23,13 @@ from services.segment.domain import (
     TimeRange,
     Value,
 )
-from services.segment.evaluate.amounts import rounded, written
+from services.segment.evaluate.amounts import mean_is_within
 from services.segment.evaluate.answers import UNKNOWN, Answer, Compiled, by_trying, for_ever
 from services.segment.evaluate.values import span, value_of
 from services.segment.evaluate.windows import changes, present, selection
 
 Properties = dict[str, Value]
-Rests = Callable[[Sequence[int], Sequence[Properties]], list[bool | None]]
+Rests = Callable[[Sequence[int], Sequence[Properties]], Iterable[bool | None]]
 """Of some events in their order, what is said of all of them, of all but the first, and so on to the last alone."""
 
 
@@ -37,7 +37,8 @@ def pick(condition: EventAggregate) -> Compiled:
     """The aggregates that something is unknown of when there are no events."""
     aggregate = condition.aggregate
     if isinstance(aggregate, Min | Max | Average):
-        return _stepping(condition, _numeric(aggregate), of_property=aggregate.property)
+        rests = _of_mean(aggregate) if isinstance(aggregate, Average) else _of_extreme(aggregate)
+        return _stepping(condition, rests, of_property=aggregate.property)
     assert isinstance(aggregate, First | Last)
     if isinstance(aggregate.test, Age):
         return _aging(condition, aggregate.test, is_last=isinstance(aggregate, Last))
@@ -63,31 +64,36 @@ def _stepping(condition: EventAggregate, rests: Rests, *, of_property: str | Non
                 return next(iter(rests(at[there], properties[there])), None)
 
             return by_trying(changes(at, stays), now, value_at)
+        said = iter(rests(at, properties))
+        value = next(said)
         if not stays:
-            return for_ever(rests(at, properties)[0])
-        left = rests(at, properties)
-        value = left[0]
-        for index in range(1, len(left)):
+            return for_ever(value)
+        for index, left in enumerate(said, 1):
             # Those of one instant leave together.
-            if left[index] is not value and at[index - 1] != at[index]:
+            if left is not value and at[index - 1] != at[index]:
                 return value, at[index - 1] + stays
         return value, NEVER if value is None else at[-1] + stays
 
     return node
 
 
-def _numeric(aggregate: Min | Max | Average) -> Rests:
-    name = aggregate.property
-    low, high = aggregate.range.low, aggregate.range.high
+def _of_extreme(aggregate: Min | Max) -> Rests:
+    name, low, high = aggregate.property, aggregate.range.low, aggregate.range.high
+    extreme_of = min if isinstance(aggregate, Min) else max
 
-    def rests(at: Sequence[int], properties: Sequence[Properties]) -> list[bool | None]:
-        amounts = [held[name] for held in reversed(properties)]
-        if isinstance(aggregate, Average):
-            sums = accumulate(map(written, amounts))  # type: ignore[arg-type]
-            made = [rounded(sum_ / number) for number, sum_ in enumerate(sums, 1)]
-        else:
-            made = list(accumulate(amounts, min if isinstance(aggregate, Min) else max))  # type: ignore[arg-type]
-        return [low <= number <= high for number in reversed(made)]
+    def rests(at: Sequence[int], properties: Sequence[Properties]) -> Iterable[bool | None]:
+        amounts: Iterable[Any] = (held[name] for held in reversed(properties))
+        return [low <= extreme <= high for extreme in reversed(list(accumulate(amounts, extreme_of)))]
+
+    return rests
+
+
+def _of_mean(aggregate: Average) -> Rests:
+    name, low, high = aggregate.property, aggregate.range.low, aggregate.range.high
+
+    def rests(at: Sequence[int], properties: Sequence[Properties]) -> Iterable[bool | None]:
+        amounts: list[Any] = [held[name] for held in properties]
+        return (mean_is_within(amounts[left:], low, high) for left in range(len(amounts)))
 
     return rests
 

@@ -65,32 +65,38 @@ def total(condition: EventAggregate, aggregate: Sum) -> Compiled:
         if history is None:
             return none
         first, last = slice_of(history.at, now)
-        at: list[int] = []
-        amounts: list[float] = []
-        for index in range(first, last):
-            properties = history.properties[index]
-            amount = properties.get(name)
-            if isinstance(amount, float) and (where is None or where(properties)):
-                at.append(history.at[index])
-                amounts.append(amount)
+        at, properties = history.at[first:last], history.properties[first:last]
+        if where is not None:
+            kept = [index for index, held in enumerate(properties) if where(held)]
+            at, properties = [at[index] for index in kept], [properties[index] for index in kept]
+        amounts = [amount for held in properties if isinstance(amount := held.get(name), float)]
+        if len(amounts) < len(at):
+            at = [instant for instant, held in zip(at, properties, strict=True) if isinstance(held.get(name), float)]
         if not at:
             return none
-        if at[-1] > now or (stays and min(amounts) < 0):
+        signed = min(amounts) < 0
+        if at[-1] > now or (stays and signed):
             return by_trying(
-                changes(at, stays), now, lambda instant: sum_is_within(amounts[present(at, instant, stays)], low, high)
+                changes(at, stays),
+                now,
+                lambda instant: sum_is_within(amounts[present(at, instant, stays)], low, high, signed),
             )
-        value = sum_is_within(amounts, low, high)
+        value = sum_is_within(amounts, low, high, signed)
         if not stays:
             return TRUE if value else FALSE
         # Events only leave, and none of them is negative: the sum only falls, so bisection finds the departure that
         # makes the difference.
-        if not value and not sum_is_within(amounts, low, math.inf):
+        if not value and not sum_is_within(amounts, low, math.inf, signed):
             return FALSE
         departures = range(1, len(at) + 1)
         if value:
-            gone = bisect_left(departures, True, key=lambda left: not sum_is_within(amounts[left:], low, math.inf))
+            gone = bisect_left(
+                departures, True, key=lambda left: not sum_is_within(amounts[left:], low, math.inf, signed)
+            )
         else:
-            gone = bisect_left(departures, True, key=lambda left: sum_is_within(amounts[left:], -math.inf, high))
+            gone = bisect_left(
+                departures, True, key=lambda left: sum_is_within(amounts[left:], -math.inf, high, signed)
+            )
         return value, at[gone] + stays if gone < len(at) else NEVER
 
     return node

@@ -1,5 +1,6 @@
 """`camino.segment.v1.SegmentService`: segments are checked and kept, and not computed. Their members are those that a
-test puts there."""
+test puts there, whatever the context of a question; so an explanation tells how one stands, and not condition by
+condition."""
 
 from __future__ import annotations
 
@@ -42,11 +43,36 @@ class Segments:
         profile_ids, token = page(request, members, size=_PAGE)
         return pb.ListMembersResponse(profile_ids=profile_ids, next_page_token=token)
 
+    def ListMemberships(self, request: pb.ListMembershipsRequest) -> pb.ListMembershipsResponse:
+        meant = self._world.ledger(request.workspace_id).meant(request.profile_id)
+        held = (
+            self._membership(request.workspace_id, segment_id, meant)
+            for segment_id, _ in self._world.all(segment_pb2.Segment, request.workspace_id)
+        )
+        memberships, token = page(
+            request, [((0, it.segment_id), it) for it in held if it and it.HasField("enter_time")]
+        )
+        return pb.ListMembershipsResponse(memberships=memberships, next_page_token=token)
+
     def CheckMembership(self, request: pb.CheckMembershipRequest) -> pb.CheckMembershipResponse:
         for segment_id in dict.fromkeys(id_ for query in request.queries for id_ in query.segment_ids):
             self._known(request.workspace_id, segment_id)
         answers = [self._answer(request.workspace_id, query) for query in request.queries]
         return pb.CheckMembershipResponse(answers=answers)
+
+    def ExplainMembership(self, request: pb.ExplainMembershipRequest) -> pb.ExplainMembershipResponse:
+        segment = self._known(request.workspace_id, request.segment_id)
+        profile_id = self._world.ledger(request.workspace_id).meant(request.profile_id)
+        member = profile_id in self._members(request.workspace_id, request.segment_id)
+        explanation = segment_pb2.MembershipExplanation(
+            segment_version=segment.version,
+            evaluate_time=timestamp(self._world.now()),
+            member=member,
+            missing=segment.definition.missing or segment_pb2.MISSING_FALSE,
+        )
+        if membership := self._membership(request.workspace_id, request.segment_id, profile_id):
+            explanation.membership.CopyFrom(membership)
+        return pb.ExplainMembershipResponse(explanation=explanation)
 
     def put_member(self, workspace_id: str, segment_id: str, profile_id: str, member: bool) -> None:
         """Say whether a profile is in a segment. Raises `Refusal` if there is no such segment."""
@@ -66,6 +92,13 @@ class Segments:
                 return pb.MembershipAnswer(behind=True)
         found = (id_ for id_ in query.segment_ids if meant(query.profile_id) in self._members(workspace_id, id_))
         return pb.MembershipAnswer(member_of=found)
+
+    def _membership(self, workspace_id: str, segment_id: str, profile_id: str) -> segment_pb2.Membership | None:
+        """How a profile stands, also by an id that it had; as a member if it's one by any."""
+        meant = self._world.ledger(workspace_id).meant
+        memberships = self._world.all(segment_pb2.Membership, workspace_id)
+        found = [it for _, it in memberships if it.segment_id == segment_id and meant(it.profile_id) == profile_id]
+        return max(found, key=lambda it: it.member, default=None)
 
     def _members(self, workspace_id: str, segment_id: str) -> list[str]:
         meant = self._world.ledger(workspace_id).meant
