@@ -35,8 +35,20 @@ class Registry:
 
     async def loaded(self) -> None:
         """Return when what was published before is known."""
-        if self._seen is None:
-            await self._look()
+        if self._seen is not None:
+            return
+        seen: Instant = 0
+        after = ""
+        while True:
+            # By their ids: an index may not have been made yet, and whoever waits for it must not end for that.
+            page = await self._store.rules.scan(limit=100, after=after)
+            for document in page.documents:
+                self.adopt(document)
+                seen = max(seen, document.body["changed"])
+            after = page.next
+            if not after:
+                break
+        self._seen = seen
 
     def adopt(self, document: Document) -> None:
         """Go by what is stored, unless something newer is known."""
