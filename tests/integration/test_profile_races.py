@@ -41,7 +41,7 @@ def torn(store: Store, chance: random.Random) -> Store:
     )
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 async def test_all_writers_come_to_one_profile(store: Store, seed: int) -> None:
     chance = random.Random(seed)
     replicas = [Replica(torn(store, chance)) for _ in range(6)]
@@ -58,7 +58,7 @@ async def test_all_writers_come_to_one_profile(store: Store, seed: int) -> None:
     assert names == {identity for batch in items for known in batch for identity in known}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(8))
 async def test_no_update_and_no_event_is_lost_or_taken_twice_while_people_merge_and_move(
     store: Store, seed: int
 ) -> None:
