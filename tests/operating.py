@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -191,23 +191,32 @@ async def peopled(world: World) -> str:
 
 
 @asynccontextmanager
-async def worlds_at(nats: NatsServer, directory: Path) -> AsyncIterator[Callable[[], Awaitable[World]]]:
-    """Makes a new world each time, on this broker."""
-    databases: list[SqliteDatabase] = []
-    broker = await Broker.connect(nats.url, "profile")
-    await broker.declare([STREAM], [])
-    async with others(directory) as asked:
+async def worlds_at(
+    nats: NatsServer, directory: Path, empty: Callable[[], Awaitable[Database]] | None = None
+) -> AsyncIterator[Callable[[], Awaitable[World]]]:
+    """Makes a new world each time, on this broker, and on an empty database: embedded, and closed at the end, unless
+    somebody else gives it."""
+    async with AsyncExitStack() as exits:
+        broker = await Broker.connect(nats.url, "profile")
+        exits.push_async_callback(broker.close)
+        await broker.declare([STREAM], [])
+        exits.push_async_callback(broker.jetstream.delete_stream, STREAM.name)
+        asked = await exits.enter_async_context(others(directory))
+        made = 0
+
+        async def embedded() -> Database:
+            database = await SqliteDatabase.open(directory / f"{made}.db")
+            exits.push_async_callback(database.close)
+            return database
 
         async def fresh() -> World:
-            databases.append(await SqliteDatabase.open(directory / f"{len(databases)}.db"))
-            await databases[-1].migrate((*SCHEMAS, LEASES, DEAD_LETTERS))
+            nonlocal made
+            made += 1
+            database = await (empty or embedded)()
+            await database.migrate((*SCHEMAS, LEASES, DEAD_LETTERS))
             await broker.jetstream.purge_stream(STREAM.name)
             asked.asked.clear()
             # A time of its own, so that the broker doesn't take its facts for those of the one before.
-            return World(databases[-1], broker, asked, FakeClock(1_750_000_000 * SECOND + len(databases) * MINUTE))
+            return World(database, broker, asked, FakeClock(1_750_000_000 * SECOND + made * MINUTE))
 
         yield fresh
-    await broker.jetstream.delete_stream(STREAM.name)
-    await broker.close()
-    for database in databases:
-        await database.close()

@@ -1,4 +1,5 @@
-"""Erasing somebody who is being joined with somebody else at the same time: nobody is erased by half, or never."""
+"""Erasing somebody who is being joined with somebody else at the same time, on each engine: nobody is erased by half,
+or never."""
 
 from __future__ import annotations
 
@@ -11,7 +12,7 @@ import pytest
 from camino.profile.v1 import operation_service_pb2 as ops
 from camino.profile.v1.operation_pb2 import OPERATION_STATE_DONE, OPERATION_STATE_RUNNING, Operation
 
-from services.chassis.documents import Document, PutResult, change
+from services.chassis.documents import Database, Document, PutResult, change
 from services.profile.joining import PATIENCE
 from tests.operating import IMMORTAL, World, worlds_at
 from tests.people import Replica, everybody
@@ -26,8 +27,11 @@ def nats() -> Iterator[NatsServer]:
 
 
 @pytest.fixture
-async def world(nats: NatsServer, tmp_path: Path) -> AsyncIterator[World]:
-    async with worlds_at(nats, tmp_path) as fresh:
+async def world(nats: NatsServer, tmp_path: Path, empty_database: Database) -> AsyncIterator[World]:
+    async def empty() -> Database:
+        return empty_database
+
+    async with worlds_at(nats, tmp_path, empty) as fresh:
         yield await fresh()
 
 
