@@ -80,11 +80,36 @@ class Ending:
     status: str = "CANCELLED"
 
 
+class Telling:
+    """How a call that tells goes on. What is measured of it is how long its first response took."""
+
+    __slots__ = ("_began", "_in_flight", "_took")
+
+    def __init__(self, in_flight: Gauge) -> None:
+        self._in_flight = in_flight
+        self._took: float | None = None
+        in_flight.inc()
+        self._began = time.perf_counter()
+
+    def begun(self) -> None:
+        """There has been a response."""
+        if self._took is None:
+            self._took = time.perf_counter() - self._began
+            self._in_flight.dec()
+
+    def ended(self, status: str, *, over: bool) -> tuple[float, str]:
+        """How long it took, and the status that it counts with: OK if it was only `over`."""
+        well = over and self._took is not None
+        self.begun()
+        assert self._took is not None
+        return self._took, grpc.StatusCode.OK.name if well else status
+
+
 class Call:
     """One call. From its making on, lines in the log have its id: each call is a task of its own, and so is what is
     bound there."""
 
-    __slots__ = ("_metadata", "_method", "_request_id", "_tracing", "status")
+    __slots__ = ("_metadata", "_method", "_request_id", "_tracing", "over", "status")
 
     def __init__(self, method: _Method, tracing: Tracing, metadata: Metadata) -> None:
         self._method = method
@@ -93,6 +118,8 @@ class Call:
         self._request_id = _request_id(metadata)
         self.status = "CANCELLED"
         """The gRPC status that it ends with, by name: as long as nobody says otherwise, it was broken off."""
+        self.over = False
+        """Whether it ends because a stream's time is over, which is no failure."""
         structlog.contextvars.bind_contextvars(request_id=self._request_id)
 
     @contextmanager
@@ -117,6 +144,19 @@ class Call:
                 yield
         finally:
             self._method.streams.dec()
+
+    @contextmanager
+    def telling(self, context: grpc.aio.ServicerContext) -> Iterator[Telling]:
+        """While a call is answered with responses as they come. Set `status` before the end."""
+        method = self._method
+        method.streams.inc()
+        telling = Telling(method.in_flight)
+        try:
+            with self._told(context):
+                yield telling
+        finally:
+            method.took(*telling.ended(self.status, over=self.over))
+            method.streams.dec()
 
     @contextmanager
     def answering_one(self) -> Iterator[Ending]:
@@ -160,7 +200,7 @@ class Call:
         span = trace.get_current_span()
         span.set_attribute("rpc.grpc.status_code", grpc.StatusCode[self.status].value[0])
         span.set_attribute("camino.request_id", self._request_id)
-        if self.status in _SERVERS_FAULT:
+        if self.status in _SERVERS_FAULT and not self.over:
             span.set_status(Status(StatusCode.ERROR))
 
 

@@ -4,16 +4,12 @@ line in the log when it fails. `calls` has what is told of it besides."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, NoReturn
 
 import grpc
 import structlog
-from camino.options.v1 import options_pb2
-from google.protobuf import descriptor_pool
-from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
 from google.protobuf.message import DecodeError, Message
 
 from services.chassis.callers import Caller, KnowsCallers, identify
@@ -21,10 +17,12 @@ from services.chassis.calls import Call, Calls
 from services.chassis.conversation import converse
 from services.chassis.errors import CaminoError, DeadlineExceeded, InvalidArgument, Status
 from services.chassis.failures import fields_of, words_of
+from services.chassis.methods import Method, describe
 from services.chassis.redaction import redacted
 from services.chassis.rpc_errors import abort, as_camino_error, cut
-from services.chassis.streams import OpenStreams, StreamLimits
+from services.chassis.streams import OpenStreams, StreamLimits, StreamOver
 from services.chassis.telemetry import Telemetry
+from services.chassis.telling import tell
 from services.chassis.validation import RequestValidator
 
 log = structlog.get_logger()
@@ -33,48 +31,6 @@ _LONGEST_CALL_S = 60.0
 _OK = grpc.StatusCode.OK.name
 
 Decode = Callable[[bytes], Message]
-
-
-class UndeclaredMethod(Exception):
-    """A method that doesn't declare what the chassis needs to know of it, or is of a kind that the chassis can't guard.
-    The service must not start."""
-
-
-def describe(service: str) -> ServiceDescriptor:
-    """A service's descriptor. Raises `UndeclaredMethod` if one of its methods declares no scope or no idempotency, or
-    streams one way only."""
-    descriptor = descriptor_pool.Default().FindServiceByName(service)
-    for method in descriptor.methods:
-        options = method.GetOptions()
-        if not options.Extensions[options_pb2.required_scope]:
-            raise UndeclaredMethod(f"{method.full_name} declares no required_scope")
-        if not options.HasField("idempotency_level"):
-            raise UndeclaredMethod(f"{method.full_name} declares no idempotency_level")
-        if method.client_streaming != method.server_streaming:
-            raise UndeclaredMethod(f"{method.full_name} streams one way: only both ways, or none, are known here")
-    return descriptor
-
-
-@dataclass(frozen=True, slots=True)
-class _Method:
-    """What a method's descriptor says of its calls."""
-
-    name: str
-    scope: str
-    items_field: str
-    streams: bool
-    has_workspace: bool
-
-    @classmethod
-    def of(cls, method: MethodDescriptor) -> _Method:
-        options = method.GetOptions()
-        return cls(
-            f"/{method.containing_service.full_name}/{method.name}",
-            options.Extensions[options_pb2.required_scope],
-            options.Extensions[options_pb2.items_field],
-            method.client_streaming,
-            "workspace_id" in method.input_type.fields_by_name,
-        )
 
 
 class Boundary(grpc.aio.ServerInterceptor):
@@ -86,7 +42,9 @@ class Boundary(grpc.aio.ServerInterceptor):
     `workspace_id` may concern any workspace, so all must be. Without `callers` everything is allowed to everybody.
 
     A stream both ways is many calls over one: its servicer's method takes one request and returns its reply, as that of
-    any other method, and is called for each. Whether the caller may still call is asked again every few seconds.
+    any other method, and is called for each. A method that tells, by a stream of responses to one request, is an
+    asynchronous generator, which goes on as fast as its caller reads and is closed when the call ends. Whether the
+    caller of a stream may still call is asked again every few seconds.
     """
 
     def __init__(
@@ -96,23 +54,26 @@ class Boundary(grpc.aio.ServerInterceptor):
         telemetry: Telemetry,
         streams: StreamLimits,
     ) -> None:
-        self._methods: dict[str, _Method] = {}
+        self._methods: dict[str, Method] = {}
         self._callers = callers
         self._calls = Calls(telemetry)
         self._limits = streams
         self._streams = OpenStreams(streams)
+        # Counted apart: who is told for hours keeps nobody from sending.
+        self._told = OpenStreams(streams)
         self._validator = RequestValidator()
         self._handlers: dict[str, grpc.RpcMethodHandler] = {}
         self.guard(services)
 
     def guard(self, services: Iterable[str]) -> None:
         """Stand before these services too. Raises `UndeclaredMethod`."""
-        methods = [_Method.of(method) for service in services for method in describe(service).methods]
+        methods = [Method.of(method) for service in services for method in describe(service).methods]
         self._methods.update((method.name, method) for method in methods)
 
     def drain(self) -> None:
-        """End the streams, each after the answers to what it has read."""
+        """End the streams: each after the answers to what it has read, or between two responses."""
         self._streams.drain()
+        self._told.drain()
 
     async def intercept_service(
         self,
@@ -136,10 +97,13 @@ class Boundary(grpc.aio.ServerInterceptor):
         if method.streams:
             answer_all = partial(self._answer_all, method, call, admit, decode, handler.stream_stream)
             return grpc.stream_stream_rpc_method_handler(answer_all, None, handler.response_serializer)
+        if method.tells:
+            answer_on = partial(self._answer_on, method, call, caller, admit, decode, handler.unary_stream)
+            return grpc.unary_stream_rpc_method_handler(answer_on, None, handler.response_serializer)
         answer = partial(self._answer, method, call, caller, decode, handler.unary_unary)
         return grpc.unary_unary_rpc_method_handler(answer, None, handler.response_serializer)
 
-    def _admit(self, method: _Method, metadata: Iterable[tuple[str, str | bytes]]) -> Caller | None:
+    def _admit(self, method: Method, metadata: Iterable[tuple[str, str | bytes]]) -> Caller | None:
         """Who calls, or None if that's not asked here. Raises `Unauthenticated` and `PermissionDenied`."""
         if self._callers is None:
             return None
@@ -151,7 +115,7 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     async def _answer(
         self,
-        method: _Method,
+        method: Method,
         call: Call,
         caller: Caller | None,
         decode: Decode,
@@ -175,7 +139,7 @@ class Boundary(grpc.aio.ServerInterceptor):
 
     async def _answer_all(
         self,
-        method: _Method,
+        method: Method,
         call: Call,
         admit: Callable[[], Caller | None],
         decode: Decode,
@@ -220,14 +184,50 @@ class Boundary(grpc.aio.ServerInterceptor):
                 await _fail(method, call, context, error)
             call.status = _OK
 
-    def _check(self, method: _Method, caller: Caller | None, request: Any) -> None:
+    async def _answer_on(
+        self,
+        method: Method,
+        call: Call,
+        caller: Caller | None,
+        admit: Callable[[], Caller | None],
+        decode: Decode,
+        serve: Callable[[Message, grpc.aio.ServicerContext], AsyncGenerator[Message, None]],
+        raw: bytes,
+        context: grpc.aio.ServicerContext,
+    ) -> None:
+        request: Message | None = None
+
+        def may_go_on() -> None:
+            _must_reach(method, admit(), request)
+
+        with call.telling(context) as telling:
+
+            async def write(response: Message) -> None:
+                await context.write(response)
+                telling.begun()
+
+            try:
+                request = decode(raw)
+                self._check(method, caller, request)
+                with self._told.open(may_go_on) as end:
+                    await tell(serve(request, context), write, end)
+            except Exception as error:
+                await _fail(method, call, context, error, request)
+            call.status = _OK
+
+    def _check(self, method: Method, caller: Caller | None, request: Any) -> None:
         self._validator.check(request, method.items_field)
-        if caller is None:
-            return
-        if method.has_workspace:
-            caller.must_reach(request.workspace_id)
-        else:
-            caller.must_reach_everything()
+        _must_reach(method, caller, request)
+
+
+def _must_reach(method: Method, caller: Caller | None, request: Any) -> None:
+    """Raises `PermissionDenied` if what the request concerns isn't open to the caller."""
+    if caller is None:
+        return
+    if method.has_workspace:
+        caller.must_reach(request.workspace_id)
+    else:
+        caller.must_reach_everything()
 
 
 def _decoded(deserialize: Decode, raw: bytes) -> Message:
@@ -241,7 +241,7 @@ def _decoded(deserialize: Decode, raw: bytes) -> Message:
         ) from None
 
 
-def _refusal(method: _Method, call: Call, error: CaminoError) -> grpc.RpcMethodHandler:
+def _refusal(method: Method, call: Call, error: CaminoError) -> grpc.RpcMethodHandler:
     """Ends a call with the error."""
 
     async def refuse(_requests: object, context: grpc.aio.ServicerContext) -> NoReturn:
@@ -254,14 +254,14 @@ def _refusal(method: _Method, call: Call, error: CaminoError) -> grpc.RpcMethodH
 
 
 async def _fail(
-    method: _Method, call: Call, context: grpc.aio.ServicerContext, error: Exception, request: Message | None = None
+    method: Method, call: Call, context: grpc.aio.ServicerContext, error: Exception, request: Message | None = None
 ) -> NoReturn:
     known = as_camino_error(error)
-    call.status = known.status.value
+    call.status, call.over = known.status.value, isinstance(known, StreamOver)
     internal = known.status is Status.INTERNAL
     log.log(
-        # Strangers must not be able to fill the log; the metrics count them.
-        40 if internal else 10 if known.status is Status.UNAUTHENTICATED else 20,
+        # Strangers must not be able to fill the log; the metrics count them. That a stream's time is over is no news.
+        40 if internal else 10 if known.status is Status.UNAUTHENTICATED or call.over else 20,
         "call failed",
         method=method.name,
         reason=known.reason,

@@ -18,12 +18,16 @@ PROBE_UP = Metric(
 RPC_DURATION = Metric(
     "camino_rpc_duration_seconds",
     "histogram",
-    "How long calls took that ended with a gRPC status; of a stream, each request counts as a call.",
+    "How long calls took that ended with a gRPC status; of a stream, each request counts as a call. Of one that is"
+    " answered with responses as they come, until the first; OK if it ended because a stream's time was over.",
     ("method", "status"),
     CALLS_S,
 )
 RPC_IN_FLIGHT = Metric(
-    "camino_rpc_in_flight", "gauge", "Calls being answered now; of a stream, its requests.", ("method",)
+    "camino_rpc_in_flight",
+    "gauge",
+    "Calls being answered now; of a stream, its requests that have no answer yet.",
+    ("method",),
 )
 RPC_STREAMS = Metric("camino_rpc_streams", "gauge", "Streams that are open now.", ("method",))
 

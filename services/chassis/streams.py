@@ -20,11 +20,15 @@ class StreamLimits:
     unanswered: int = 8
     """Requests of one stream that are read and not answered yet."""
     open: int = 500
-    """Streams at a time."""
+    """Streams at a time, of those both ways and of those that tell each."""
     life_s: float = 300.0
     """How long one lasts; then its caller opens another, perhaps at a new replica."""
     look_s: float = 2.0
     """How often it's asked whether its caller may go on."""
+
+
+class StreamOver(Unavailable):
+    """A stream has lasted long enough, or the server is stopping: that's no failure, and its caller opens another."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,7 +56,7 @@ class OpenStreams:
         if self._draining:
             raise _stopping()
         if len(self._streams) >= self._limits.open:
-            raise Unavailable(f"there are {self._limits.open} streams open here; try again, or call without a stream")
+            raise Unavailable(f"there are {self._limits.open} streams of this kind open here; try again")
         loop = asyncio.get_running_loop()
         # What that binds to the log is the stream's own.
         may_go_on = partial(copy_context().run, may_go_on)
@@ -70,7 +74,7 @@ class OpenStreams:
                 self._timer = None
 
     def drain(self) -> None:
-        """Let every stream answer what it has read, and end; no other is opened any more."""
+        """Let every stream come to its end; no other is opened any more."""
         self._draining = True
         for stream in self._streams:
             _end(stream, _stopping())
@@ -80,7 +84,7 @@ class OpenStreams:
         self._timer = loop.call_later(self._limits.look_s, self._look)
         for stream in self._streams:
             if loop.time() >= stream.until:
-                _end(stream, Unavailable("the stream has lasted long enough; open another and go on there"))
+                _end(stream, StreamOver("the stream has lasted long enough; open another and go on there"))
             try:
                 stream.may_go_on()
             except CaminoError as error:
@@ -94,5 +98,5 @@ def _end(stream: _Stream, error: CaminoError) -> None:
         stream.end.exception()
 
 
-def _stopping() -> Unavailable:
-    return Unavailable("the service is stopping; open another stream, and send again what has no answer")
+def _stopping() -> StreamOver:
+    return StreamOver("the service is stopping; open another stream and go on there, with what has no answer yet")

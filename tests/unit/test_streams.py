@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 from services.chassis.callers import Allowed, Caller, Callers, digest
 from services.chassis.clients import open_channel
 from services.chassis.errors import NotFound
-from services.chassis.interceptors import UndeclaredMethod, describe
+from services.chassis.methods import UndeclaredMethod, describe
 from services.chassis.server import Mounted, Server
 from services.chassis.streams import StreamLimits
 from services.chassis.telemetry import Telemetry
@@ -51,7 +51,7 @@ def _declare() -> Any:
             name=name, number=number, type=descriptor_pb2.FieldDescriptorProto.TYPE_STRING, label=1
         )
         field.options.Extensions[validate_pb2.field].string.max_bytes = 8
-    for service, to, back in (("Echo", True, True), ("OneWay", False, True)):
+    for service, to, back in (("Echo", True, True), ("OneWay", True, False)):
         method = file.service.add(name=service).method.add(
             name="Say",
             input_type=f".{PACKAGE}.Word",
@@ -374,6 +374,6 @@ async def test_each_request_begins_a_trace_of_its_own(echo: Echo) -> None:
     assert len({span.context.trace_id for span in found if span.context}) == 3
 
 
-def test_a_method_that_streams_one_way_is_not_served() -> None:
-    with pytest.raises(UndeclaredMethod, match="Say streams one way"):
+def test_a_method_that_streams_its_requests_only_is_not_served() -> None:
+    with pytest.raises(UndeclaredMethod, match="Say streams its requests only"):
         describe(f"{PACKAGE}.OneWay")
