@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 from nats.aio.client import Client
 from nats.errors import Error as NatsError
 from nats.js import JetStreamContext
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy, RePublish, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import APIError, NotFoundError
 
 from services.chassis.connection import Connection
@@ -35,9 +35,15 @@ class StreamSpec:
     message_types: tuple[type[Message], ...]
     retention: Literal["work", "log"]
     max_age_s: float
+    tailed: bool = False
+    """Whether its service reads it itself, from any place on: see `tail`."""
 
     def subjects(self) -> list[str]:
         return [f"{kind.DESCRIPTOR.full_name}.>" for kind in self.message_types]
+
+    def echoes(self) -> list[str]:
+        """The subjects to which the broker says what it has stored, if the stream is tailed."""
+        return [f"{ECHO}.{subject}" for subject in self.subjects()] if self.tailed else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +68,10 @@ class ConsumerSpec:
         if not self.partitions:
             return {-1: (self.name, f"{kind}.>")}
         return {number: (f"{self.name}-{number}", f"{kind}.*.{number}.*") for number in range(self.partitions)}
+
+
+ECHO = "stored"
+"""Before the subject of a message that was stored in a stream that is tailed: there the broker says so."""
 
 
 def inbox_prefix(name: str) -> str:
@@ -154,6 +164,8 @@ class Broker:
             max_age=spec.max_age_s,
             duplicate_window=120,
             num_replicas=replicas,
+            allow_direct=spec.tailed,
+            republish=RePublish(src=">", dest=f"{ECHO}.>", headers_only=True) if spec.tailed else None,
         )
         try:
             await self.jetstream.add_stream(config)

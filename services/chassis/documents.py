@@ -123,7 +123,7 @@ class Collection(Protocol):
 
     async def scan(self, *, limit: int, after: str = "", prefix: str = "") -> Page:
         """Documents in the order of their ids, those that begin with `prefix`. `after` is the `next` of the page
-        before."""
+        before, or what `engine.scan_token` makes of an id."""
         ...
 
     async def delete(self, ids: Iterable[str]) -> int:

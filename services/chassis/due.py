@@ -18,6 +18,9 @@ log = structlog.get_logger()
 
 _LOOK_AHEAD = 5 * SECOND
 _GATHER = 4 * MILLISECOND
+_GATHER_MOST = 48 * MILLISECOND
+_A_FEW = 4
+"""Documents that are read beyond as many as were due the last time."""
 _POISON_PAUSE = 60 * SECOND
 
 
@@ -62,6 +65,10 @@ class Due:
         self._nearer = asyncio.Event()
         self._stopped = asyncio.Event()
         self._skipped: dict[str, Instant] = {}
+        self._usual: dict[int, int] = {}
+        """How many were due in a partition the last time."""
+        self._acted_on = 0
+        """How many documents, in the last tick."""
 
     def hint(self, partition: int, at: Instant) -> None:
         """Say that a document of this partition is due at `at`."""
@@ -80,9 +87,11 @@ class Due:
             if more:
                 continue
             nearest = min((self._next.get(partition, now) for partition in self._held()), default=now + SECOND)
-            # Instants a few milliseconds apart are taken together: one read and one write for all of them.
-            await wait_for_any(self._clock, now + _GATHER, self._stopped)
-            await wait_for_any(self._clock, max(nearest, now + _GATHER), self._nearer, self._stopped)
+            # Instants a few milliseconds apart are taken together, and more of them where there are many: one read and
+            # one write for all.
+            gathered = now + min(_GATHER * max(1, self._acted_on), _GATHER_MOST)
+            await wait_for_any(self._clock, gathered, self._stopped)
+            await wait_for_any(self._clock, max(nearest, gathered), self._nearer, self._stopped)
 
     async def tick(self) -> bool:
         """Act on what is due now, at most `limit` documents. Whether there may be more."""
@@ -101,6 +110,7 @@ class Due:
             # What was read of other partitions is still to be acted on.
             self._next.update({document.body["partition"]: now for document in due})
             raise
+        self._acted_on = len(due)
         await self._give(due, now)
         return any(self._next.get(partition, now) <= now for partition in held)
 
@@ -111,21 +121,40 @@ class Due:
         # Set before the read, so that a hint given while it goes on is not lost.
         self._next[partition] = come + _LOOK_AHEAD
         try:
-            # Room for those that are skipped, so that they never hide the ones behind them.
-            page = await self._collection.query(
-                self._index, partition, below=come + _LOOK_AHEAD, limit=room + len(self._skipped)
-            )
+            ready, following = await self._ready(partition, come, room)
         except BaseException:
             self._next.pop(partition, None)
             raise
-        ready = [document for document in page.documents if document.body[self._field] <= come]
-        if len(ready) < len(page.documents):
-            self._next[partition] = min(self._next[partition], page.documents[len(ready)].body[self._field])
-        elif page.next:
-            self._next[partition] = now
+        self._usual[partition] = len(ready)
+        if following is not None:
+            self._next[partition] = min(self._next[partition], max(following, now))
         elif new:
             self._next[partition] = min(self._next[partition], now + _LOOK_AHEAD)
         return [document for document in ready if document.id not in self._skipped]
+
+    async def _ready(self, partition: int, come: Instant, room: int) -> tuple[list[Document], Instant | None]:
+        """The documents of a partition whose instant has come, skipped ones included, and when the next one's comes:
+        None if that isn't soon, 0 if it has and there is no room for it. Only about as many are read as are likely to
+        be due, and then more, because each is read as a whole."""
+        ready: dict[str, Document] = {}
+        # Room for those that are skipped, so that they never hide the ones behind them.
+        room += len(self._skipped)
+        size, after = self._usual.get(partition, 0) + _A_FEW, ""
+        while True:
+            page = await self._collection.query(
+                self._index, partition, below=come + _LOOK_AHEAD, limit=min(size, room), after=after
+            )
+            for document in page.documents:
+                if document.body[self._field] > come:
+                    return list(ready.values()), document.body[self._field]
+                # By id, because one that is written meanwhile may come again.
+                ready[document.id] = document
+            if not page.next:
+                return list(ready.values()), None
+            room -= len(page.documents)
+            if not room:
+                return list(ready.values()), 0
+            size, after = 4 * size, page.next
 
     async def _give(self, due: list[Document], now: Instant) -> None:
         if not due:

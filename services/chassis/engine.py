@@ -142,6 +142,11 @@ def last_id(order: str, after: str) -> str | None:
     return str(position(order, after, 1)[0]) if after else None
 
 
+def scan_token(collection: str, prefix: str, id_: str) -> str:
+    """A cursor of a scan of what begins with `prefix`, to continue after an id, which needn't be a document's."""
+    return id_token(order(collection, prefix), id_)
+
+
 def room(limit: int) -> None:
     """Raises ValueError for a page without room: it could not make progress."""
     if limit < 1:

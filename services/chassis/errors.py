@@ -123,6 +123,12 @@ class FailedPrecondition(CaminoError):
     reason = "WRONG_STATE"
 
 
+class CursorExpired(FailedPrecondition):
+    """What follows a cursor isn't all kept any more, or what it's a place in is gone."""
+
+    reason = "CURSOR_EXPIRED"
+
+
 class DeadlineExceeded(CaminoError):
     """The caller's deadline has passed, or the longest time that a call may take."""
 

@@ -213,7 +213,7 @@ class _MongoCollection(Collection):
         asked = {operator: value for operator, value in bounds.items() if value is not None}
         found = await _documents(self._collection.find({"_id": asked}, sort=[("_id", 1)], limit=limit + 1))
         page = found[:limit]
-        return Page(page, engine.id_token(order, page[-1].id) if len(found) > limit else "")
+        return Page(page, engine.scan_token(self._schema.name, prefix, page[-1].id) if len(found) > limit else "")
 
     async def delete(self, ids: Iterable[str]) -> int:
         unwanted = list(ids)

@@ -23,19 +23,25 @@ class Permissions:
 
 
 def serving(footing: Footing) -> Permissions:
-    """Publish to its own streams, take from its own consumers, and ask how far they are. Purging is for the deletion of
-    workspaces."""
+    """Publish to its own streams, take from its own consumers, and ask how far they are; read those of its streams that
+    are tailed. Purging is for the deletion of workspaces."""
     return Permissions(
         footing.name,
         (
             "$JS.API.INFO",
             *(subject for stream in footing.streams for subject in stream.subjects()),
             *(f"$JS.API.STREAM.PURGE.{stream.name}" for stream in footing.streams),
+            *(
+                f"$JS.API.{what}.{stream.name}"
+                for stream in footing.streams
+                if stream.tailed
+                for what in ("DIRECT.GET", "STREAM.MSG.GET", "STREAM.INFO")
+            ),
             *_of_each_durable(footing.consumers, "$JS.API.CONSUMER.MSG.NEXT.{}.{}"),
             *_of_each_durable(footing.consumers, "$JS.API.CONSUMER.INFO.{}.{}"),
             *_of_each_durable(footing.consumers, "$JS.ACK.{}.{}.>"),
         ),
-        (f"{inbox_prefix(footing.name)}.>",),
+        (f"{inbox_prefix(footing.name)}.>", *(subject for stream in footing.streams for subject in stream.echoes())),
     )
 
 

@@ -11,7 +11,7 @@ from typing import Any, Protocol, TypeVar
 
 import structlog
 
-from services.chassis import logging
+from services.chassis import collector, logging
 from services.chassis.app import App, Footing, migrate, open_store
 from services.chassis.broker import Broker
 from services.chassis.callers_file import CallersError
@@ -119,6 +119,7 @@ async def _serve(name: str, config: C, build: Build[C], callers: WatchedCallers 
         running = Running([health, *([callers] if callers else []), *app.loops], telemetry.metrics)
         if config.port_file:
             config.port_file.write_text(str(port))
+        collector.spare()
         log.info("ready", listen=address)
         await _any_of(asked_to_stop, health.hopeless)
         log.info("draining")

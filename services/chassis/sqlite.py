@@ -192,7 +192,7 @@ class _SqliteCollection(Collection):
         text, values = sql.select_ids_from(self._name, prefix, engine.last_id(order, after), limit + 1)
         found = await self._select(text, values)
         page = found[:limit]
-        return Page(page, engine.id_token(order, page[-1].id) if len(found) > limit else "")
+        return Page(page, engine.scan_token(self._name, prefix, page[-1].id) if len(found) > limit else "")
 
     async def delete(self, ids: Iterable[str]) -> int:
         unwanted = list(ids)

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import astuple
 from hashlib import sha256
 from typing import Any
 
 from camino.profile.v1 import profile_pb2
-from camino.segment.v1 import segment_events_pb2, segment_pb2
+from camino.segment.v1 import segment_events_pb2, segment_pb2, segment_service_pb2
 from camino.type.v1 import value_pb2
 
+from services.chassis.documents import Document
 from services.chassis.wire import instant, timestamp, value_of
 from services.segment import definitions
-from services.segment.catalogue import Catalogue, Head
+from services.segment.catalogue import Catalogue, Head, Version
 from services.segment.domain import Facts, History, Person, Value, consent_key
 from services.segment.evaluate import NEVER
-from services.segment.state import Cause, Event, Failure, Membership, ProfileState, Transition
+from services.segment.standing import Cause, Failure, Membership, Prospect, Transition
+from services.segment.state import Event, ProfileState
 
 Body = dict[str, Any]
 
@@ -67,9 +70,15 @@ def state_of(body: Body) -> ProfileState:
         body["as_of"],
         body["sequence"],
         memberships_of(body),
+        prospects_of(body),
         transitions_of(body),
-        set(body.get("absorbed", ())),
+        absorbed_by(body),
     )
+
+
+def absorbed_by(body: Body) -> set[str]:
+    """The profiles that turned out to be a stored one, and whose events it has."""
+    return set(body.get("absorbed", ()))
 
 
 def state_body(state: ProfileState, workspace_id: str, partition: int) -> Body:
@@ -90,6 +99,13 @@ def state_body(state: ProfileState, workspace_id: str, partition: int) -> Body:
         body["consents"] = state.facts.consents
     if state.facts.time_zone:
         body["time_zone"] = state.facts.time_zone
+    if state.prospects:
+        body["prospects"] = {
+            segment_id: [prospect.edition, prospect.member, prospect.until]
+            for segment_id, prospect in state.prospects.items()
+        }
+    if differs_from := state.differs_from:
+        body["differs"], body["differs_from"] = differing_in(workspace_id, partition), differs_from
     if state.absorbed:
         body["absorbed"] = sorted(state.absorbed)
     wake_at = state.wake_at
@@ -118,13 +134,22 @@ def reason_fields(state: ProfileState) -> Body:
         for segment_id, held in state.memberships.items()
         if held.cause
     }
-    failures = {
-        segment_id: [failure.at, failure.error, int(failure.cause), failure.event_id, failure.version]
-        for segment_id, held in state.memberships.items()
-        if (failure := held.failure)
-    }
     body: Body = {"causes": causes} if causes else {}
-    return {**body, "failing": 1, "failures": failures} if failures else body
+    failures = _failure_rows(state.memberships)
+    foreseen = _failure_rows(state.prospects)
+    if failures or foreseen:
+        body |= {"failing": 1, "failures": failures}
+    if foreseen:
+        body["failures_foreseen"] = foreseen
+    return body
+
+
+def _failure_rows(held: Mapping[str, Membership] | Mapping[str, Prospect]) -> Body:
+    return {
+        segment_id: [failure.at, failure.error, int(failure.cause), failure.event_id, failure.version]
+        for segment_id, one in held.items()
+        if (failure := one.failure)
+    }
 
 
 def memberships_of(body: Body) -> dict[str, Membership]:
@@ -132,14 +157,31 @@ def memberships_of(body: Body) -> dict[str, Membership]:
     for segment_id, row in body.get("causes", {}).items():
         held = found[segment_id]
         held.cause, held.event_id, held.version = row
-    for segment_id, (at, error, cause, event_id, version) in body.get("failures", {}).items():
-        found[segment_id].failure = Failure(at, error, Cause(cause), event_id, version)
+    for segment_id, row in body.get("failures", {}).items():
+        found[segment_id].failure = _failure_of(row)
     return found
 
 
+def prospects_of(body: Body) -> dict[str, Prospect]:
+    found = {segment_id: Prospect(*row) for segment_id, row in body.get("prospects", {}).items()}
+    for segment_id, row in body.get("failures_foreseen", {}).items():
+        found[segment_id].failure = _failure_of(row)
+    return found
+
+
+def _failure_of(row: list[Any]) -> Failure:
+    at, error, cause, event_id, version = row
+    return Failure(at, error, Cause(cause), event_id, version)
+
+
+def differing_in(workspace_id: str, partition: int) -> str:
+    """What the profiles of a partition are indexed by which an upcoming version would change."""
+    return f"{workspace_id}/{partition}"
+
+
 def failing_in(body: Body) -> Iterable[str]:
-    """The segments that a stored profile can't be evaluated by."""
-    return body.get("failures", {}).keys()
+    """The segments that a stored profile can't be evaluated by, in the version that serves or the upcoming one."""
+    return body.get("failures", {}).keys() | body.get("failures_foreseen", {}).keys()
 
 
 def histories_of(body: Body) -> dict[str, History]:
@@ -166,18 +208,21 @@ def membership(profile_id: str, segment_id: str, held: Membership) -> segment_pb
 
 def transition_rows(state: ProfileState) -> list[list[Any]]:
     """What its outbox holds."""
-    return [
-        [one.sequence, one.segment_id, one.member, one.effective_at, int(one.cause), one.event_id, one.version]
-        for one in state.outbox
-    ]
+    return [transition_row(one) for one in state.outbox]
 
 
 def transitions_of(body: Body, where: str = "outbox") -> list[Transition]:
     """What a stored profile's outbox holds, or its exits, if it was erased."""
-    return [
-        Transition(sequence, segment_id, member, effective_at, Cause(cause), event_id, version)
-        for sequence, segment_id, member, effective_at, cause, event_id, version in body.get(where, ())
-    ]
+    return [transition_of(row) for row in body.get(where, ())]
+
+
+def transition_row(one: Transition) -> list[Any]:
+    return [one.sequence, one.segment_id, one.member, one.effective_at, int(one.cause), one.event_id, one.version]
+
+
+def transition_of(row: list[Any]) -> Transition:
+    sequence, segment_id, member, effective_at, cause, event_id, version = row
+    return Transition(sequence, segment_id, member, effective_at, Cause(cause), event_id, version)
 
 
 _OWING = ("outbox", "outbox_at", "traceparent")
@@ -227,17 +272,40 @@ def membership_body(workspace_id: str, transition: Transition) -> Body:
     return body
 
 
+def segment_members(segment_id: str, projected: Iterable[Document]) -> segment_service_pb2.SegmentMembers:
+    """Members of a segment, from what is projected of them."""
+    members = segment_service_pb2.SegmentMembers(segment_id=segment_id)
+    for document in projected:
+        members.profile_ids.append(document.id.split("/", 2)[2])
+        members.sequences.append(document.body["sequence"])
+    return members
+
+
 # --- catalogues and definitions ---------------------------------------------------------------------------------------
 
 
 def catalogue_of(body: Body | None) -> Catalogue:
     if body is None:
         return Catalogue()
-    heads = {segment_id: Head(*row, asks=tuple(asks)) for segment_id, (*row, asks) in body["segments"].items()}
-    return Catalogue(body["edition"], heads)
+    return Catalogue(body["edition"], {segment_id: _head_of(row) for segment_id, row in body["segments"].items()})
 
 
-_HEAD = ("version", "edition", "etag", "created_at", "updated_at", "ready", "asks")
+def _head_of(row: list[Any]) -> Head:
+    created_at, serving, serves_from, switched_at, ready, upcoming, former = row
+    return Head(
+        created_at,
+        _version_of(serving),
+        serves_from,
+        switched_at,
+        ready,
+        _version_of(upcoming) if upcoming else None,
+        _version_of(former) if former else None,
+    )
+
+
+def _version_of(row: list[Any]) -> Version:
+    *columns, asks = row
+    return Version(*columns, asks=tuple(asks))
 
 
 def catalogue_body(catalogue: Catalogue, now: int) -> Body:
@@ -245,9 +313,7 @@ def catalogue_body(catalogue: Catalogue, now: int) -> Body:
         "all": 1,
         "changed_at": now,
         "edition": catalogue.edition,
-        "segments": {
-            segment_id: [getattr(head, column) for column in _HEAD] for segment_id, head in catalogue.heads.items()
-        },
+        "segments": {segment_id: astuple(head) for segment_id, head in catalogue.heads.items()},
     }
 
 
@@ -266,18 +332,36 @@ def definition_wire(data: bytes) -> segment_pb2.SegmentDefinition:
 
 
 def segment(
-    workspace_id: str, segment_id: str, head: Head, definition: bytes, members: int, computed: int, errors: int
+    workspace_id: str,
+    segment_id: str,
+    head: Head,
+    definition: bytes,
+    *,
+    members: int,
+    profiles: int,
+    computed: int,
+    failing: int,
 ) -> segment_pb2.Segment:
+    newest = head.newest
     return segment_pb2.Segment(
         workspace_id=workspace_id,
         segment_id=segment_id,
         definition=definition_wire(definition),
-        version=head.version,
-        state=segment_pb2.SEGMENT_STATE_READY if head.ready else segment_pb2.SEGMENT_STATE_COMPUTING,
-        member_count=members,
-        etag=head.etag,
+        version=newest.number,
+        serving_version=head.serving.number,
+        state=_state_of(head),
+        members_complete=head.ready,
+        etag=newest.etag,
         create_time=timestamp(head.created_at),
-        update_time=timestamp(head.updated_at),
+        update_time=timestamp(newest.published_at),
+        member_count=members,
+        profile_count=profiles,
         computed_count=computed,
-        evaluation_errors=errors,
+        evaluation_errors=failing,
     )
+
+
+def _state_of(head: Head) -> segment_pb2.SegmentState:
+    if head.upcoming or not (head.ready or head.switched_at):
+        return segment_pb2.SEGMENT_STATE_COMPUTING
+    return segment_pb2.SEGMENT_STATE_READY if head.ready else segment_pb2.SEGMENT_STATE_SWITCHING

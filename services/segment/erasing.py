@@ -3,8 +3,9 @@
 The mark that stands where a profile was is written first, by compare-and-set: so no fact that is under way has an
 effect any more. Then the traces are taken away, and the exits published.
 
-Some other replica may have hold of an older state at that moment, and yet project or publish what that owed. So all is
-done once more when whoever had hold of one has let it go.
+Some other replica may have hold of an older state at that moment, and yet project, keep or publish what that owed. So
+all is done once more when whoever had hold of one has let it go. The exits are published and not kept: a history is of
+somebody.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from services.chassis.clock import Clock, Instant
 from services.chassis.documents import Document, change
 from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.ids import new_id
-from services.segment import convert, graves
+from services.segment import convert, graves, history
 from services.segment.profiles import Profiles
 from services.segment.rules import Rules
 from services.segment.state import ProfileState
@@ -58,11 +59,12 @@ class Erasing:
         return counts
 
     async def settle(self, documents: Iterable[Document]) -> None:
-        """Take away what is projected and published of erased profiles, and tell their exits."""
+        """Take away what is projected, kept and published of erased profiles, and tell their exits."""
         marks = [document for document in documents if graves.is_unsettled(document.body)]
         batch: list[Outgoing] = []
         for mark in marks:
             workspace_id, _, profile_id = mark.id.partition("/")
+            await history.forget(self._store.transitions, workspace_id, profile_id)
             segment_ids = mark.body["segments"]
             if not segment_ids:
                 continue

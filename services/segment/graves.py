@@ -16,7 +16,8 @@ from services.chassis.clock import Instant
 from services.segment import convert
 from services.segment.domain import Facts, History
 from services.segment.rules import NO_RULES
-from services.segment.state import ProfileState, Transition
+from services.segment.standing import Transition
+from services.segment.state import ProfileState
 from services.segment.store import SETTLE_AFTER, SWEEP_AFTER
 
 Body = dict[str, Any]
@@ -69,7 +70,7 @@ def erased(state: ProfileState, workspace_id: str, partition: int, now: Instant)
     mark: Body = {"erased": now}
     known = state.facts
     facts = len(known.attributes) + len(known.consents) + sum(len(held.at) for held in known.events.values())
-    if not facts and not state.memberships:
+    if not facts and not state.memberships and not state.sequence:
         return mark
     return {
         **mark,
@@ -78,7 +79,12 @@ def erased(state: ProfileState, workspace_id: str, partition: int, now: Instant)
         "wake_at": now + SWEEP_AFTER,
         "exits": convert.transition_rows(state),
         "segments": sorted(state.memberships),
-        "counts": {"facts": facts, "memberships": sum(held.entered_at > 0 for held in state.memberships.values())},
+        "counts": {
+            "facts": facts,
+            "memberships": sum(held.entered_at > 0 for held in state.memberships.values()),
+            # Without the exits, which are told and not kept.
+            "transitions": state.sequence - len(state.outbox),
+        },
     }
 
 

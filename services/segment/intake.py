@@ -37,7 +37,7 @@ class Intake:
         failures = await self._merging.take(told, places)
         dead: dict[int, list[str]] = {}
         for key, failed in failures.items():
-            for segment_id, failure in failed.items():
+            for (segment_id, _), failure in failed.items():
                 of_event = (number for number in numbers[key] if messages[number].event.event_id == failure.event_id)
                 # What a profile's state brought about comes with an event as often as without: then it's the newest.
                 number = next(of_event, numbers[key][-1])

@@ -18,7 +18,8 @@ from services.segment import convert, graves
 from services.segment.domain import History
 from services.segment.profiles import Happen, Profiles
 from services.segment.rules import Rules
-from services.segment.state import Failure, ProfileState
+from services.segment.standing import FailedVersion, Failure
+from services.segment.state import ProfileState
 from services.segment.store import Store
 from services.segment.told import Told
 
@@ -44,14 +45,14 @@ class Merging:
 
     async def take(
         self, told: Mapping[str, Sequence[Told]], places: Mapping[str, str]
-    ) -> Mapping[str, Mapping[str, Failure]]:
+    ) -> Mapping[str, Mapping[FailedVersion, Failure]]:
         """Let happen what is told of profiles, by their keys: to them, or to those that they are by now. When it
         returns, all is durable. `places` are as in `Profiles.record`.
 
         Returns which segments couldn't be evaluated, by the key that was told of: what was told is known all the same.
         """
         places = dict(places)
-        failures: dict[str, dict[str, Failure]] = {}
+        failures: dict[str, dict[FailedVersion, Failure]] = {}
         told_as: dict[str, str] = {}
         absorbed: set[str] = set()
         for _ in range(_STEPS):

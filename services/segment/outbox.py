@@ -1,8 +1,9 @@
-"""Telling of transitions: the projection that lists members, the event for everybody else, and then the outbox is
-emptied."""
+"""Telling of transitions: the projection that lists members, the history, the event for everybody else, and then the
+outbox is emptied."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
 from typing import Any
 
@@ -10,8 +11,8 @@ from camino.segment.v1.segment_events_pb2 import MembershipChanged
 
 from services.chassis.documents import Document, change
 from services.chassis.events import Outgoing, Publisher, subject_of
-from services.segment import convert
-from services.segment.state import Transition
+from services.segment import convert, history
+from services.segment.standing import Transition
 from services.segment.store import Store
 
 
@@ -25,9 +26,11 @@ class Outbox:
         self._publisher = publisher
 
     async def deliver(self, documents: Iterable[Document]) -> None:
-        """Project and publish what these profiles owe; only when both are done they owe it no more."""
+        """Project, keep and publish what these profiles owe; only when all is done they owe it no more. What was
+        published is in the history."""
         profiles = {document.id: document for document in documents}
         projected: dict[str, tuple[str, Transition]] = {}
+        kept: list[Document] = []
         batch: list[Outgoing] = []
         relayed: dict[str, int] = {}
         for key, document in profiles.items():
@@ -40,6 +43,7 @@ class Outbox:
             for transition in transitions:
                 membership = convert.membership_key(workspace_id, transition.segment_id, profile_id)
                 projected[membership] = workspace_id, transition
+                kept.append(history.document(key, transition))
                 message = convert.membership_changed(workspace_id, profile_id, transition)
                 message_id = f"{key}/{transition.sequence}"
                 batch.append(Outgoing(subject, message, message_id, document.body.get("traceparent", "")))
@@ -53,6 +57,7 @@ class Outbox:
         def settle(key: str, old: Document | None) -> dict[str, Any] | None:
             return convert.without_relayed(old.body, relayed[key]) if old else None
 
-        await change(self._store.memberships, projected, project)
+        # What is kept already is the same, and stays.
+        await asyncio.gather(change(self._store.memberships, projected, project), self._store.transitions.put(kept))
         await self._publisher.publish(batch)
         await change(self._store.facts, relayed, settle, known={key: profiles[key] for key in relayed})

@@ -1,4 +1,4 @@
-"""What the segment service holds on people: what they are, or were, a member of.
+"""What the segment service holds on people: what they are, or were, a member of, and each entry and exit.
 
 It keeps facts too, to evaluate, but each is a copy of what the profile service holds and shows: an attribute, an
 event's type, time and properties. They are erased here, and shown there.
@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from google.protobuf.message import Message
 
 from services.chassis.personal_data import Held, Subject
-from services.segment import convert, graves
+from services.segment import convert, graves, history
 from services.segment.erasing import Erasing
 from services.segment.store import Store
 
@@ -22,7 +22,7 @@ class SegmentData:
     def __init__(self, store: Store, erasing: Erasing) -> None:
         self._store = store
         self._erasing = erasing
-        self.held: Sequence[Held] = (Held("memberships", self._memberships),)
+        self.held: Sequence[Held] = (Held("memberships", self._memberships), Held("transitions", self._transitions))
 
     async def erase(self, subject: Subject) -> Mapping[str, int]:
         return await self._erasing.erase(subject.workspace_id, subject.profile_ids)
@@ -47,3 +47,10 @@ class SegmentData:
                 page.append(convert.membership(profile_id, segment_id, held))
                 last = f"{profile_id}/{segment_id}"
         return page, ""
+
+    async def _transitions(self, subject: Subject, limit: int, after: str) -> tuple[Sequence[Message], str]:
+        """Newest first."""
+        keys = {profile_id: convert.key_of(subject.workspace_id, profile_id) for profile_id in subject.profile_ids}
+        found = await self._store.facts.get(keys.values())
+        there = [id_ for id_, key in keys.items() if key in found and not graves.is_erased(found[key].body)]
+        return await history.newest(self._store.transitions, subject.workspace_id, there, limit, after)

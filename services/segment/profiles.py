@@ -17,7 +17,8 @@ from services.chassis.ids import partition_of
 from services.segment import convert, graves
 from services.segment.registry import Registry
 from services.segment.rules import Rules
-from services.segment.state import Failure, ProfileState, StaleRules
+from services.segment.standing import FailedVersion, Failure
+from services.segment.state import ProfileState, StaleRules
 from services.segment.store import SWEEP_AFTER, Store
 
 log = structlog.get_logger()
@@ -39,8 +40,8 @@ class Recorded:
     """Those that nothing happened to because they turned out to be another profile, and which."""
     erased: set[str] = field(default_factory=set)
     """Those that nothing happened to because they were erased."""
-    failures: dict[str, Mapping[str, Failure]] = field(default_factory=dict)
-    """What couldn't be evaluated for them, by segment."""
+    failures: dict[str, Mapping[FailedVersion, Failure]] = field(default_factory=dict)
+    """What couldn't be evaluated for them."""
 
 
 class Profiles:
@@ -94,7 +95,7 @@ class Profiles:
             left, known = list(ahead), None
         raise Contention("definitions kept changing under us")
 
-    def _tell_failures(self, failures: Iterable[Mapping[str, Failure]]) -> None:
+    def _tell_failures(self, failures: Iterable[Mapping[FailedVersion, Failure]]) -> None:
         causes = Counter[str]()
         for found in failures:
             causes.update(failure.cause.name.lower() for failure in found.values())

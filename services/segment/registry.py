@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from services.chassis.clock import SECOND, Clock, Instant, wait_for_any
 from services.chassis.documents import Document
 from services.chassis.errors import NotFound
-from services.segment import convert, definitions, references
+from services.segment import compiling, convert, definitions
 from services.segment.catalogue import Catalogue
-from services.segment.rules import NO_RULES, Published, Rules
+from services.segment.domain import Definition
+from services.segment.rules import NO_RULES, Rules
 from services.segment.store import Store
 
 _LOOK_EVERY = SECOND
@@ -39,8 +41,11 @@ class Registry:
     def rules(self, workspace_id: str) -> Rules:
         return self._rules.get(workspace_id, NO_RULES)
 
+    def catalogue(self, workspace_id: str) -> Catalogue:
+        return self._catalogues.get(workspace_id, Catalogue())
+
     def definition(self, workspace_id: str, segment_id: str, etag: str) -> bytes:
-        """A serving version's definition, as it was published. Raises `NotFound` if it was deleted meanwhile."""
+        """A version's definition, as it was published. Raises `NotFound` if it was deleted meanwhile."""
         definition = self._definitions.get(convert.definition_key(workspace_id, segment_id, etag))
         if definition is None:
             raise NotFound.of("segment", segment_id)
@@ -58,7 +63,7 @@ class Registry:
             await self.adopt(document)
         else:
             self.forget(workspace_id)
-        return self._catalogues.get(workspace_id, Catalogue())
+        return self.catalogue(workspace_id)
 
     def forget(self, workspace_id: str) -> None:
         """Serve nothing of a workspace any more."""
@@ -70,7 +75,10 @@ class Registry:
         workspace_id = document.id
         catalogue = convert.catalogue_of(document.body)
         keys = {
-            convert.definition_key(workspace_id, segment_id, head.etag) for segment_id, head in catalogue.heads.items()
+            convert.definition_key(workspace_id, segment_id, version.etag)
+            for segment_id, head in catalogue.heads.items()
+            for version in (head.serving, head.upcoming, head.former)
+            if version
         }
         found = await self._store.definitions.get([key for key in keys if key not in self._definitions])
         # From here on nothing waits, so that catalogue and rules are of one edition.
@@ -81,17 +89,12 @@ class Registry:
             return  # Filed before it serves, so the workspace is being deleted.
         before = self.rules(workspace_id)
         if catalogue.edition != before.edition:
-            segments: dict[str, Published] = {}
-            for segment_id in references.in_order(catalogue.asked):
-                head, serving = catalogue.heads[segment_id], before.by_id.get(segment_id)
-                if serving is None or serving.edition != head.edition:
-                    filed = self.definition(workspace_id, segment_id, head.etag)
-                    definition = definitions.definition_of(convert.definition_wire(filed))
-                    serving = Published.of(segment_id, head.version, head.edition, definition, segments)
-                segments[segment_id] = serving
-            self._rules[workspace_id] = Rules(catalogue.edition, segments.values())
+            self._rules[workspace_id] = compiling.rules(catalogue, before, partial(self._read, workspace_id))
         self._catalogues[workspace_id] = catalogue
         self._ages[workspace_id] = catalogue.edition, document.rev
+
+    def _read(self, workspace_id: str, segment_id: str, etag: str) -> Definition:
+        return definitions.definition_of(convert.definition_wire(self.definition(workspace_id, segment_id, etag)))
 
     def _is_news(self, document: Document) -> bool:
         """Whether a catalogue is newer than the one that's served: of a later edition, or else of a later revision."""

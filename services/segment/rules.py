@@ -6,22 +6,27 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from services.segment.domain import Definition, Facts
-from services.segment.evaluate import Compiled, Dependencies, compiled, depends_on, membership
+from services.segment.domain import Definition
+from services.segment.evaluate import Decided, Dependencies, compiled, depends_on, membership
 
 
 @dataclass(frozen=True, slots=True)
 class Published:
-    """One segment's serving version. `edition` is the workspace's edition that brought it, or one of those it asks."""
+    """One version of a segment."""
 
     segment_id: str
     version: int
     edition: int
+    """The workspace's edition that brought it, or one of those it asks."""
     definition: Definition
-    ask: Compiled
-    """Says whether a profile is a member: never unknown."""
+    ask: Decided
+    """Says whether a profile is a member at an instant, and until when at least, if nothing happens."""
     needs: Dependencies
     """What it depends on, also by way of the segments it asks."""
+    serves_from: int = 0
+    """The workspace's edition from which it serves; 0 for one that doesn't, or not any more."""
+    switched_at: int = 0
+    """The instant from which it serves; 0 for a first version, by which memberships begin as it's computed."""
 
     @classmethod
     def of(
@@ -31,38 +36,59 @@ class Published:
         edition: int,
         definition: Definition,
         others: Mapping[str, Published] = MappingProxyType({}),
+        *,
+        serves_from: int = 0,
+        switched_at: int = 0,
     ) -> Published:
         """`others` has all segments that this one asks. Raises KeyError if it hasn't."""
         needs = depends_on(definition.condition)
         asked = {other: others[other] for other in needs.segments}
-        ask = compiled(definition.condition, {other: published.ask for other, published in asked.items()})
+        condition = compiled(definition.condition, {other: published.ask for other, published in asked.items()})
         for published in asked.values():
             needs |= published.needs
-        return cls(segment_id, version, edition, definition, membership(ask, definition.missing), needs)
-
-    def verdict(self, facts: Facts, now: int) -> tuple[bool, int]:
-        """Whether a profile is a member now, and until when at least, if nothing happens."""
-        value, until = self.ask(facts, now)
-        return value is True, until
+        ask = membership(condition, definition.missing)
+        return cls(segment_id, version, edition, definition, ask, needs, serves_from, switched_at)
 
 
 class Rules:
     """All that is published in a workspace at one edition, and which segments a fact touches.
 
-    The edition grows with each publication, so it says of a profile which segments it has been evaluated by: those
-    whose edition isn't greater than the profile's.
+    The edition grows with each publication and each switch, so it says of a profile which versions it has been
+    evaluated by: those whose edition isn't greater than the profile's.
     """
 
-    __slots__ = ("by_attribute", "by_consent", "by_event_type", "by_id", "by_zone", "edition")
+    __slots__ = (
+        "all",
+        "by_attribute",
+        "by_consent",
+        "by_event_type",
+        "by_id",
+        "by_zone",
+        "edition",
+        "former",
+        "upcoming",
+    )
 
-    def __init__(self, edition: int, segments: Iterable[Published]) -> None:
+    def __init__(
+        self,
+        edition: int,
+        serving: Iterable[Published],
+        upcoming: Iterable[Published] = (),
+        former: Iterable[Published] = (),
+    ) -> None:
         self.edition = edition
-        self.by_id: Mapping[str, Published] = {segment.segment_id: segment for segment in segments}
+        self.by_id: Mapping[str, Published] = {segment.segment_id: segment for segment in serving}
+        """The versions that serve."""
+        self.upcoming: Mapping[str, Published] = {segment.segment_id: segment for segment in upcoming}
+        """The versions that will serve when every profile has been evaluated by them."""
+        self.former: Mapping[str, Published] = {segment.segment_id: segment for segment in former}
+        """The versions that served before the ones that do."""
+        self.all = [*self.by_id.values(), *self.upcoming.values()]
         self.by_attribute: dict[str, list[Published]] = {}
         self.by_event_type: dict[str, list[Published]] = {}
         self.by_consent: dict[str, list[Published]] = {}
-        self.by_zone = [segment for segment in self.by_id.values() if segment.needs.zone]
-        for segment in self.by_id.values():
+        self.by_zone = [segment for segment in self.all if segment.needs.zone]
+        for segment in self.all:
             for name in segment.needs.attributes:
                 self.by_attribute.setdefault(name, []).append(segment)
             for kind in segment.needs.event_types:
@@ -70,9 +96,15 @@ class Rules:
             for key in segment.needs.consents:
                 self.by_consent.setdefault(key, []).append(segment)
 
-    def since(self, edition: int) -> list[Published]:
-        """The segments that a profile last evaluated at `edition` has yet to be evaluated by."""
-        return [segment for segment in self.by_id.values() if segment.edition > edition]
+    def serving_since(self, edition: int) -> list[Published]:
+        """The versions that a profile last evaluated at `edition` isn't a member by yet, or no member, in the order of
+        the instants from which they serve: last those by which memberships begin now."""
+        found = [segment for segment in self.by_id.values() if segment.serves_from > edition]
+        return sorted(found, key=lambda segment: (not segment.switched_at, segment.switched_at))
+
+    def upcoming_since(self, edition: int) -> list[Published]:
+        """The upcoming versions that a profile last evaluated at `edition` hasn't been evaluated by."""
+        return [segment for segment in self.upcoming.values() if segment.edition > edition]
 
 
 NO_RULES = Rules(0, ())

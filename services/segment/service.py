@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any
 
 from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
@@ -15,14 +15,24 @@ from services.chassis.documents import Document, change
 from services.chassis.errors import InvalidDefinition, NotFound
 from services.chassis.ids import partition_of
 from services.chassis.server import Mounted
-from services.segment import convert, definitions, finding
+from services.chassis.wire import instant
+from services.segment import convert, definitions, finding, history
 from services.segment.catalogue import Head
+from services.segment.counting import Counting
 from services.segment.domain import Facts
+from services.segment.estimating import Estimating
 from services.segment.explaining import explanation
 from services.segment.references import references
 from services.segment.registry import Registry
 from services.segment.rules import Published
 from services.segment.store import Store
+
+Watch = Callable[
+    [segment_service_pb2.WatchMembershipsRequest], AsyncGenerator[segment_service_pb2.WatchMembershipsResponse, None]
+]
+"""Follows memberships; see `watching`."""
+
+_SAMPLE = 10
 
 
 class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type: ignore[misc]
@@ -37,6 +47,8 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         partitions: int,
         computing: Callable[[int, Instant], None],
         errors: Counter,
+        estimating: Estimating,
+        watch: Watch,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -44,6 +56,8 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         self._partitions = partitions
         self._computing = computing
         self._errors = errors
+        self._estimating = estimating
+        self._watch = watch
 
     async def PublishSegment(self, request: Any, context: object) -> segment_service_pb2.PublishSegmentResponse:
         definition, violations = definitions.read(request.definition)
@@ -71,7 +85,23 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         await self._registry.adopt(written)
         self._computing(partition, now)
         head = convert.catalogue_of(written.body).heads[segment_id]
-        return segment_service_pb2.PublishSegmentResponse(segment=await self._segment(workspace_id, segment_id, head))
+        return segment_service_pb2.PublishSegmentResponse(
+            segment=await self._segment(workspace_id, segment_id, head, self._counting(workspace_id))
+        )
+
+    async def EstimateSegment(self, request: Any, context: object) -> segment_service_pb2.EstimateSegmentResponse:
+        definition, violations = definitions.read(request.definition)
+        workspace_id, segment_id = request.workspace_id, request.segment_id
+        catalogue = await self._registry.refresh(workspace_id)
+        violations += catalogue.problems(segment_id, references(definition.condition, "definition.condition"))
+        if violations:
+            raise InvalidDefinition(violations)
+        rules = self._registry.rules(workspace_id)
+        wanted = Published.of(segment_id, 0, 0, definition, {**rules.by_id, **rules.upcoming})
+        estimate = await self._estimating.estimate(
+            workspace_id, wanted, rules.by_id.get(segment_id), request.sample_size or _SAMPLE
+        )
+        return segment_service_pb2.EstimateSegmentResponse(estimate=estimate)
 
     async def GetSegment(self, request: Any, context: object) -> segment_service_pb2.GetSegmentResponse:
         catalogue = await self._registry.refresh(request.workspace_id)
@@ -79,7 +109,9 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         if head is None:
             raise NotFound.of("segment", request.segment_id)
         return segment_service_pb2.GetSegmentResponse(
-            segment=await self._segment(request.workspace_id, request.segment_id, head)
+            segment=await self._segment(
+                request.workspace_id, request.segment_id, head, self._counting(request.workspace_id)
+            )
         )
 
     async def ListSegments(self, request: Any, context: object) -> segment_service_pb2.ListSegmentsResponse:
@@ -88,10 +120,10 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         size = request.page_size or 100
         catalogue = await self._registry.refresh(request.workspace_id)
         ids = sorted(segment_id for segment_id in catalogue.heads if segment_id > after)
-        failing = await finding.failing_in(self._store.facts, request.workspace_id)
+        counting = self._counting(request.workspace_id)
         return segment_service_pb2.ListSegmentsResponse(
             segments=[
-                await self._segment(request.workspace_id, segment_id, catalogue.heads[segment_id], failing)
+                await self._segment(request.workspace_id, segment_id, catalogue.heads[segment_id], counting)
                 for segment_id in ids[:size]
             ],
             next_page_token=engine.id_token(order, ids[size - 1]) if len(ids) > size else "",
@@ -142,6 +174,19 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
             next_page_token=engine.id_token(order, ids[size - 1]) if len(ids) > size else "",
         )
 
+    async def ListTransitions(self, request: Any, context: object) -> segment_service_pb2.ListTransitionsResponse:
+        workspace_id, profile_id = request.workspace_id, request.profile_id
+        order = engine.order("transitions", workspace_id, profile_id)
+        after = engine.last_id(order, request.page_token) or ""
+        key = convert.key_of(workspace_id, profile_id)
+        document = (await finding.profiles(self._store.facts, [key])).get(key)
+        # The one that was asked for is among them, but for the moment at which it's being merged.
+        ids = {profile_id, document.id.partition("/")[2], *convert.absorbed_by(document.body)} if document else ()
+        found, last = await history.newest(self._store.transitions, workspace_id, ids, request.page_size or 100, after)
+        return segment_service_pb2.ListTransitionsResponse(
+            transitions=found, next_page_token=engine.id_token(order, last) if last else ""
+        )
+
     async def ExplainMembership(self, request: Any, context: object) -> segment_service_pb2.ExplainMembershipResponse:
         workspace_id, segment_id = request.workspace_id, request.segment_id
         published = (await self._published(workspace_id, [segment_id]))[segment_id]
@@ -149,17 +194,26 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         key = convert.key_of(workspace_id, request.profile_id)
         document = (await finding.profiles(self._store.facts, [key])).get(key)
         facts, at = _asked_on(document, request.context, self._clock.now())
+        if request.HasField("at"):
+            at = instant(request.at)
         held = convert.memberships_of(document.body).get(segment_id) if document else None
         profile_id = document.id.partition("/")[2] if document else request.profile_id
-        others = {other: rule.ask for other, rule in rules.by_id.items()}
-        told = explanation(published, others, facts, at, profile_id, held)
+        told = explanation(published, rules.by_id, facts, at, profile_id, held)
         if told.evaluation_error:
             self._errors.labels("explain").inc()
         return segment_service_pb2.ExplainMembershipResponse(explanation=told)
 
+    def WatchMemberships(
+        self, request: Any, context: object
+    ) -> AsyncGenerator[segment_service_pb2.WatchMembershipsResponse, None]:
+        return self._watch(request)
+
+    def _counting(self, workspace_id: str) -> Counting:
+        return Counting(self._store, workspace_id, self._partitions)
+
     def _is_member(self, published: Published, facts: Facts, at: Instant) -> bool:
         try:
-            return published.verdict(facts, at)[0]
+            return published.ask(facts, at)[0]
         except Exception:
             self._errors.labels("check").inc()
             raise
@@ -176,17 +230,17 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
                 raise NotFound.of("segment", segment_id)
         return {segment_id: rules.by_id[segment_id] for segment_id in segment_ids}
 
-    async def _segment(
-        self, workspace_id: str, segment_id: str, head: Head, failing: Mapping[str, int] | None = None
-    ) -> segment_pb2.Segment:
-        """`failing`: for how many profiles each segment can't be evaluated, if that's known already."""
-        if failing is None:
-            failing = await finding.failing_in(self._store.facts, workspace_id)
-        members = await self._store.memberships.count("members", convert.member_of(workspace_id, segment_id))
-        computed = await self._store.facts.count("by_edition", workspace_id, at_least=head.edition)
-        definition = self._registry.definition(workspace_id, segment_id, head.etag)
+    async def _segment(self, workspace_id: str, segment_id: str, head: Head, counting: Counting) -> segment_pb2.Segment:
+        definition = self._registry.definition(workspace_id, segment_id, head.newest.etag)
         return convert.segment(
-            workspace_id, segment_id, head, definition, members, computed, failing.get(segment_id, 0)
+            workspace_id,
+            segment_id,
+            head,
+            definition,
+            members=await counting.members(segment_id),
+            profiles=await counting.profiles(),
+            computed=await counting.evaluated(head.newest.edition),
+            failing=(await counting.failing())[segment_id],
         )
 
 

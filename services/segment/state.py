@@ -9,6 +9,8 @@ Invariants, whatever comes in whatever order, and however often:
 - A profile without a row for a segment has never been a member, and won't become one by time alone.
 - A rule that can't be evaluated leaves the membership as it was, with what failed, and doesn't stop the others. It's
   evaluated again with whatever touches it: a fact, a new version, or the same fact told once more.
+- What an upcoming version of a segment says is foreseen, and brings nothing about until that serves. Then it does so as
+  of the instant from which it serves, however late that's noticed.
 - Two profiles that turn out to be one person end as if one had had the events of both all along: one is in no segment
   any more, the other takes its events over, once, whatever else is told of them before or after.
 """
@@ -18,70 +20,20 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import IntEnum
 from itertools import repeat
 from typing import Any
 
 from services.segment.domain import Facts, History, Person, Value
 from services.segment.evaluate import NEVER
 from services.segment.rules import Published, Rules
+from services.segment.standing import Cause, FailedVersion, Failure, Membership, Prospect, Transition
+
+PublishedVersion = tuple[str, int]
+"""A segment's version: the segment's id, and the edition from which it serves."""
 
 _NEW = -1
 _NOTHING: Mapping[str, Any] = {}
 _NOBODY = Person()
-
-
-class Cause(IntEnum):
-    """Why a membership changed; as in the contract."""
-
-    EVENT = 1
-    PROFILE = 2
-    TIME = 3
-    EDIT = 4
-    MERGE = 5
-    ERASURE = 6
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """A rule couldn't be evaluated for a profile: at which instant, because of what, and by which version."""
-
-    at: int
-    error: str
-    """The name of the error: its words may quote facts."""
-    cause: Cause
-    event_id: str
-    version: int
-
-
-@dataclass(slots=True)
-class Membership:
-    """One profile's standing in one segment. Times are 0 when it hasn't happened; `until` says when time alone may
-    change it."""
-
-    member: bool = False
-    entered_at: int = 0
-    exited_at: int = 0
-    until: int = NEVER
-    cause: int = 0
-    """Of the last transition, as a `Cause`; 0 when there was none, or it isn't known."""
-    event_id: str = ""
-    version: int = 0
-    failure: Failure | None = None
-    """Why what it's now isn't known; None when it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class Transition:
-    """A profile entered or left a segment. `sequence` counts the profile's transitions from 1."""
-
-    sequence: int
-    segment_id: str
-    member: bool
-    effective_at: int
-    cause: Cause
-    event_id: str
-    version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +62,7 @@ class ProfileState:
     """The instant it was last evaluated at."""
     sequence: int = 0
     memberships: dict[str, Membership] = field(default_factory=dict)
+    prospects: dict[str, Prospect] = field(default_factory=dict)
     outbox: list[Transition] = field(default_factory=list)
     """Transitions not known to be published yet."""
     absorbed: set[str] = field(default_factory=set)
@@ -120,16 +73,33 @@ class ProfileState:
     changed: bool = False
     happened: bool = False
     """Whether something that wasn't known before happened to it."""
-    failures: dict[str, Failure] = field(default_factory=dict)
-    """What couldn't be evaluated since it was read, by segment."""
+    failures: dict[FailedVersion, Failure] = field(default_factory=dict)
+    """What couldn't be evaluated since it was read."""
 
     @property
     def wake_at(self) -> int:
-        """The earliest instant at which time alone may change a membership; NEVER if there is none."""
+        """The earliest instant at which time alone may change a membership, or a prospect; NEVER if there is none."""
+        return min([self._flips_at, *(prospect.until for prospect in self.prospects.values())])
+
+    @property
+    def _flips_at(self) -> int:
         return min([membership.until for membership in self.memberships.values()], default=NEVER)
 
+    @property
+    def differs_from(self) -> int:
+        """The least edition of an upcoming version that says otherwise than the one that serves; 0 if there is none."""
+        memberships = self.memberships
+        return min(
+            [
+                prospect.edition
+                for segment_id, prospect in self.prospects.items()
+                if prospect.member is not (segment_id in memberships and memberships[segment_id].member)
+            ],
+            default=0,
+        )
+
     def catch_up(self, rules: Rules, now: int, *, deleted: int = 0) -> int:
-        """Let time pass until now, then evaluate by definitions that are newer than the last evaluation.
+        """Let time pass until now, and versions come to serve that have done so since the last evaluation.
 
         Returns the instant to go on with: now, or a later one at which it was evaluated before. To be called before
         anything else happens to a state. An edition up to `deleted` that the rules don't have is of definitions that
@@ -138,21 +108,44 @@ class ProfileState:
         now = max(now, self.as_of)
         if self.edition == _NEW:
             return now
-        edited: list[Published] = []
+        foreseen: list[Published] = []
         if self.edition != rules.edition:
             if self.edition > max(rules.edition, deleted):
                 raise StaleRules
-            edited = rules.since(self.edition if self.edition < rules.edition else _NEW)
-            for segment in edited:
-                # When its former version would have flipped doesn't matter any more.
-                if membership := self.memberships.get(segment.segment_id):
-                    membership.until = NEVER
+            known = self.edition if self.edition < rules.edition else _NEW
             self.edition = rules.edition
             self.changed = True
-        if self.memberships:
-            self._let_time_pass(rules, now)
-        self._evaluate(edited, Cause.EDIT, now)
+            foreseen = rules.upcoming_since(known)
+            self._switch(rules.serving_since(known), rules, now)
+        self._let_time_pass(rules, now)
+        if self.prospects or foreseen:
+            self._look_ahead(foreseen, rules, now)
         return now
+
+    def _switch(self, segments: list[Published], rules: Rules, now: int) -> None:
+        """Go by other versions than before, from the instants on from which they serve. Given in the order of those."""
+        waiting = {segment.segment_id: rules.former.get(segment.segment_id) for segment in segments}
+        for segment in segments:
+            at = max(self.as_of, min(segment.switched_at or now, now))
+            self._let_time_pass(rules, at, waiting)
+            del waiting[segment.segment_id]
+            if membership := self.memberships.get(segment.segment_id):
+                # When its former version would have flipped doesn't matter any more.
+                membership.until = NEVER
+            self._evaluate((segment,), Cause.EDIT, rules, at)
+
+    def _look_ahead(self, segments: Iterable[Published], rules: Rules, now: int) -> None:
+        """Ask upcoming versions that haven't been asked, and those that may say otherwise by now. Forget those that
+        serve by now, or never will."""
+        asked = {segment.segment_id: segment for segment in segments}
+        for segment_id, prospect in list(self.prospects.items()):
+            segment = rules.upcoming.get(segment_id)
+            if segment is None or segment.edition != prospect.edition:
+                del self.prospects[segment_id]
+                self.changed = True
+            elif prospect.until <= now:
+                asked[segment_id] = segment
+        self._foresee(asked.values(), Cause.EDIT, now)
 
     def observe_profile(self, revision: int, person: Person, rules: Rules, now: int) -> None:
         """Take a state of the profile, unless it's an older one."""
@@ -179,7 +172,7 @@ class ProfileState:
         if self.absorbed.issuperset(merged):
             self.observe_profile(revision, person, rules, now)
             return
-        touched: dict[str, Published] = {}
+        touched: dict[PublishedVersion, Published] = {}
         if revision > self.revision:
             touched = self._take_person(revision, person, rules)
         for profile_id in merged.keys() - self.absorbed:
@@ -188,7 +181,7 @@ class ProfileState:
                 events = map(Event, held.ids, repeat(kind), held.at, held.properties)
                 # All of them, so no `any`.
                 if sum([self._take_event(event) for event in events]):
-                    touched.update((segment.segment_id, segment) for segment in rules.by_event_type.get(kind, ()))
+                    touched.update(_by_version(rules.by_event_type.get(kind, ())))
         self._happened(touched.values(), Cause.MERGE, rules, now)
 
     def join(self, survivor: str, rules: Rules, now: int) -> None:
@@ -210,8 +203,12 @@ class ProfileState:
         """Evaluate once more what couldn't be evaluated, as of what it couldn't be evaluated for."""
         for segment_id, held in list(self.memberships.items()):
             failure, segment = held.failure, rules.by_id.get(segment_id)
-            if failure and segment and segment_id not in self.failures:
-                self._evaluate((segment,), failure.cause, now, failure.event_id)
+            if failure and segment and (segment_id, segment.version) not in self.failures:
+                self._evaluate((segment,), failure.cause, rules, now, failure.event_id)
+        for segment_id, prospect in list(self.prospects.items()):
+            failure, segment = prospect.failure, rules.upcoming.get(segment_id)
+            if failure and segment and (segment_id, segment.version) not in self.failures:
+                self._foresee((segment,), failure.cause, now, failure.event_id)
 
     def _member_of(self) -> set[str]:
         return {segment_id for segment_id, held in self.memberships.items() if held.member}
@@ -220,6 +217,7 @@ class ProfileState:
         self, segment_ids: set[str], cause: Cause, rules: Rules, now: int, versions: Mapping[str, int] = _NOTHING
     ) -> None:
         """Leave segments for good. `versions` are those of segments that the rules may not have."""
+        self.prospects.clear()
         for membership in self.memberships.values():
             membership.until = NEVER
             membership.failure = None
@@ -233,8 +231,8 @@ class ProfileState:
                 self.sequence += 1
                 self.outbox.append(Transition(self.sequence, segment_id, False, now, cause, "", version))
 
-    def _take_person(self, revision: int, person: Person, rules: Rules) -> dict[str, Published]:
-        """The segments that may be touched."""
+    def _take_person(self, revision: int, person: Person, rules: Rules) -> dict[PublishedVersion, Published]:
+        """The versions that may be touched."""
         self.revision = revision
         facts = self.facts
         touched = [
@@ -244,7 +242,7 @@ class ProfileState:
         if facts.time_zone != person.time_zone:
             touched += rules.by_zone
         facts.attributes, facts.consents, facts.time_zone = person.attributes, person.consents, person.time_zone
-        return {segment.segment_id: segment for segment in touched}
+        return _by_version(touched)
 
     def _take_event(self, event: Event) -> bool:
         """Whether it's new."""
@@ -267,26 +265,35 @@ class ProfileState:
         if self.edition == _NEW:
             # Nobody has asked of this profile yet: being known is what happened to it.
             self.edition = rules.edition
-            touched = rules.by_id.values()
-        self._evaluate(touched, cause, now, event_id)
+            touched = rules.all
+        if not rules.upcoming:
+            self._evaluate(touched, cause, rules, now, event_id)
+            return
+        segments = list(touched)
+        self._evaluate((segment for segment in segments if segment.serves_from), cause, rules, now, event_id)
+        self._foresee((segment for segment in segments if not segment.serves_from), cause, now, event_id)
 
-    def _let_time_pass(self, rules: Rules, now: int) -> None:
-        while (instant := self.wake_at) <= now:
+    def _let_time_pass(self, rules: Rules, now: int, waiting: Mapping[str, Published | None] = _NOTHING) -> None:
+        """`waiting` has the former versions of segments whose present ones don't serve yet; None if it isn't known."""
+        while (instant := self._flips_at) <= now:
             for segment_id in sorted(self.memberships):
-                if self.memberships[segment_id].until > instant:
+                held = self.memberships[segment_id]
+                if held.until > instant:
                     continue
-                if segment := rules.by_id.get(segment_id):
-                    self._evaluate((segment,), Cause.TIME, instant)
+                if segment := waiting[segment_id] if segment_id in waiting else rules.by_id.get(segment_id):
+                    self._evaluate((segment,), Cause.TIME, rules, instant)
+                elif segment_id in waiting:
+                    held.until = NEVER
                 else:
                     # The segment is gone, and so is the membership.
                     del self.memberships[segment_id]
                     self.changed = True
 
-    def _evaluate(self, segments: Iterable[Published], cause: Cause, at: int, event_id: str = "") -> None:
+    def _evaluate(self, segments: Iterable[Published], cause: Cause, rules: Rules, at: int, event_id: str = "") -> None:
         """Evaluate at an instant, and record what changed."""
         for segment in segments:
             try:
-                member, until = segment.verdict(self.facts, at)
+                member, until = segment.ask(self.facts, at)
             except Exception as error:
                 # Whatever it is, it's this segment's alone.
                 self._fail(segment, Failure(at, type(error).__name__, cause, event_id, segment.version))
@@ -298,7 +305,7 @@ class ProfileState:
                 membership = self.memberships[segment.segment_id] = Membership()
             if membership.until != until or membership.failure:
                 membership.until, membership.failure = until, None
-                self.failures.pop(segment.segment_id, None)
+                self.failures.pop((segment.segment_id, segment.version), None)
                 self.changed = True
             if membership.member is not member:
                 membership.member = member
@@ -312,16 +319,49 @@ class ProfileState:
                 self.outbox.append(
                     Transition(self.sequence, segment.segment_id, member, at, cause, event_id, segment.version)
                 )
+                if upcoming := rules.upcoming.get(segment.segment_id):
+                    # It may be one that differs by now, or not any more.
+                    self._foresee((upcoming,), cause, at, event_id)
         if at > self.as_of:
             self.as_of = at
 
+    def _foresee(self, segments: Iterable[Published], cause: Cause, at: int, event_id: str = "") -> None:
+        """Evaluate upcoming versions at an instant, and record what they say."""
+        facts, prospects, memberships = self.facts, self.prospects, self.memberships
+        for segment in segments:
+            segment_id = segment.segment_id
+            held = memberships.get(segment_id)
+            try:
+                member, until = segment.ask(facts, at)
+            except Exception as error:
+                failure = Failure(at, type(error).__name__, cause, event_id, segment.version)
+                self.failures[segment_id, segment.version] = failure
+                is_member = held is not None and held.member
+                prospects[segment_id] = Prospect(segment.edition, is_member, failure=failure)
+                self.changed = True
+                continue
+            if self.failures:
+                self.failures.pop((segment_id, segment.version), None)
+            if not member and until == NEVER and (held is None or not held.member):
+                if prospects.pop(segment_id, None) is not None:
+                    self.changed = True
+                continue
+            prospect = Prospect(segment.edition, member, until)
+            if prospect != prospects.get(segment_id):
+                prospects[segment_id] = prospect
+                self.changed = True
+
     def _fail(self, segment: Published, failure: Failure) -> None:
-        self.failures[segment.segment_id] = failure
+        self.failures[segment.segment_id, segment.version] = failure
         membership = self.memberships.setdefault(segment.segment_id, Membership())
         # Until something touches it: the same facts at another instant are no reason to hope.
         membership.until = NEVER
         before, membership.failure = membership.failure, failure
         self.changed |= before is None or replace(before, at=failure.at) != failure
+
+
+def _by_version(segments: Iterable[Published]) -> dict[PublishedVersion, Published]:
+    return {(segment.segment_id, segment.serves_from): segment for segment in segments}
 
 
 def _differing(

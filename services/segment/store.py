@@ -6,12 +6,16 @@
                and not in a collection of their own, because whoever writes to a profile must not miss them: so a
                compare-and-set that comes late fails.
 `memberships`  `<workspace>/<segment>/<profile_id>`  a projection of them, to list and count members by.
+`transitions`  `<workspace>/<profile_id>/<when>`     each entry and exit that was told: see `history`.
 `catalogues`   `<workspace>`                         which version of which segment serves.
 `definitions`  `<workspace>/<segment>/<etag>`        what a version says. Filed before it serves; never changes.
+`webhooks`     `<workspace>/<webhook>`               who outside is told of changes, and how far: see `webhooks`.
 
 The indexes over `facts` are what drives the service: `wake` are the timers, and what is left to do of merges and
-erasures, `outbox` is the outbox, `by_edition` are the profiles not yet evaluated by the newest definitions. `failing`
-are those that some rule can't be evaluated for.
+erasures, `outbox` is the outbox. `by_edition` are the profiles, first those not yet evaluated by the newest
+definitions; `differing` are those that an upcoming version of a segment says otherwise of than the one that serves;
+`failing` are those that some rule can't be evaluated for. Of `webhooks`, `active` are those that aren't paused, and
+`failing` those that don't take what they're told, the oldest failure first.
 
 A workspace is deleted in the order of `SCHEMAS`: first what evaluates, then what it made.
 """
@@ -28,7 +32,8 @@ FACTS = Schema(
     (
         Index("wake", ("partition", "wake_at")),
         Index("outbox", ("partition", "outbox_at")),
-        Index("by_edition", ("workspace", "edition")),
+        Index("by_edition", ("workspace", "partition", "edition")),
+        Index("differing", ("differs", "differs_from")),
         Index("failing", ("failing", "workspace")),
     ),
     owner=Owner.WORKSPACE,
@@ -40,7 +45,13 @@ CATALOGUES = Schema(
     owner=Owner.WORKSPACE,
 )
 DEFINITIONS = Schema("definitions", owner=Owner.WORKSPACE)
-SCHEMAS = (CATALOGUES, DEFINITIONS, FACTS, MEMBERSHIPS)
+TRANSITIONS = Schema("transitions", owner=Owner.WORKSPACE)
+WEBHOOKS = Schema(
+    "webhooks",
+    (Index("active", ("active_in",)), Index("failing", ("failing_in", "failing_since"))),
+    owner=Owner.WORKSPACE,
+)
+SCHEMAS = (WEBHOOKS, CATALOGUES, DEFINITIONS, FACTS, MEMBERSHIPS, TRANSITIONS)
 
 SWEEP_AFTER = 10 * SECOND
 """How long the fast path has to publish a transition, or to finish a merge or an erasure, before the sweep does."""
@@ -51,10 +62,12 @@ SETTLE_AFTER = 10 * MINUTE
 
 @dataclass(frozen=True, slots=True)
 class Store:
+    webhooks: Collection
     catalogues: Collection
     definitions: Collection
     facts: Collection
     memberships: Collection
+    transitions: Collection
 
     @classmethod
     def of(cls, database: Database) -> Store:

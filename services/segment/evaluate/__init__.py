@@ -10,7 +10,7 @@ instant, and not looked up.
 """
 
 from services.segment.domain import NEVER
-from services.segment.evaluate.answers import Answer, Compiled
+from services.segment.evaluate.answers import Answer, Compiled, Decided
 from services.segment.evaluate.compiling import Memberships, Verdict, compiled, evaluate, membership
 from services.segment.evaluate.dependencies import Dependencies, depends_on
 from services.segment.evaluate.explaining import Explained, explain
@@ -19,6 +19,7 @@ __all__ = [
     "NEVER",
     "Answer",
     "Compiled",
+    "Decided",
     "Dependencies",
     "Explained",
     "Memberships",

@@ -12,6 +12,9 @@ Answer = tuple[bool | None, int]
 Compiled = Callable[[Facts, int], Answer]
 """From facts and now to an answer."""
 
+Decided = Callable[[Facts, int], tuple[bool, int]]
+"""The same of a condition that is never unknown."""
+
 TRUE: Answer = (True, NEVER)
 FALSE: Answer = (False, NEVER)
 UNKNOWN: Answer = (None, NEVER)

@@ -22,7 +22,7 @@ from services.segment.domain import (
     Sequence,
     Sum,
 )
-from services.segment.evaluate.answers import Answer, Compiled
+from services.segment.evaluate.answers import Compiled, Decided
 from services.segment.evaluate.consents import consent
 from services.segment.evaluate.dates import date
 from services.segment.evaluate.logic import junction, negation
@@ -77,10 +77,10 @@ def _aggregate(condition: EventAggregate) -> Compiled:
     return total(condition, condition.aggregate) if isinstance(condition.aggregate, Sum) else pick(condition)
 
 
-def membership(ask: Compiled, missing: bool) -> Compiled:
+def membership(ask: Compiled, missing: bool) -> Decided:
     """What a segment's condition says of membership: `missing` where it's unknown."""
 
-    def node(facts: Facts, now: int) -> Answer:
+    def node(facts: Facts, now: int) -> tuple[bool, int]:
         value, until = ask(facts, now)
         return (missing if value is None else value), until
 

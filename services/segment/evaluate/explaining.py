@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from services.segment.domain import (
     Age,
@@ -15,6 +17,7 @@ from services.segment.domain import (
     DateTest,
     EventAggregate,
     Facts,
+    InSegment,
     Max,
     Min,
     Sequence,
@@ -22,6 +25,7 @@ from services.segment.domain import (
     TimeRange,
     Value,
     children,
+    inside,
 )
 from services.segment.domain.calendar import date_of, day_at, next_anniversary
 from services.segment.domain.conditions import First
@@ -32,6 +36,16 @@ from services.segment.evaluate.compiling import NO_SEGMENTS, Memberships, evalua
 from services.segment.evaluate.dates import zone_of
 from services.segment.evaluate.windows import present, selection
 
+Conditions = Mapping[str, Condition]
+"""What segments say, by their ids."""
+
+MOST_OF_OTHERS = 1_000
+"""Conditions of other segments that are shown beneath those that ask for them."""
+DEEPEST = 64
+"""Levels of the tree with those: a protobuf message of more than 100 can't be read everywhere."""
+
+_NONE: Conditions = MappingProxyType({})
+
 
 @dataclass(frozen=True, slots=True)
 class Explained:
@@ -39,19 +53,48 @@ class Explained:
 
     printed: str
     looked_at: str
-    """The value that was held to the test, such as `3`; `none` if there was none, and empty where it's the children's
-    verdicts."""
+    """The value that was held to the test, such as `3`; `none` if there was none, and empty where it's what the
+    children say."""
     value: bool | None
     until: int | None
     """The earliest later instant at which time alone can change the value; None if it can't."""
     children: tuple[Explained, ...] = ()
 
 
-def explain(condition: Condition, facts: Facts, now: int, segments: Memberships = NO_SEGMENTS) -> Explained:
-    """The verdict on a profile at an instant, node by node."""
-    value, until = evaluate(condition, facts, now, segments)
-    inner = tuple(explain(child, facts, now, segments) for child, _ in children(condition))
-    return Explained(printed(condition), _looked_at(condition, facts, now), value, until, inner)
+def explain(
+    condition: Condition, facts: Facts, now: int, segments: Memberships = NO_SEGMENTS, conditions: Conditions = _NONE
+) -> Explained:
+    """The verdict on a profile at an instant, node by node. Beneath a node that asks for a segment stands what that
+    says, if it's among `conditions` and there's room for all of it."""
+    return _Explaining(facts, now, segments, conditions).node(condition, 1)
+
+
+@dataclass(slots=True)
+class _Explaining:
+    facts: Facts
+    now: int
+    segments: Memberships
+    conditions: Conditions
+    room: int = MOST_OF_OTHERS
+
+    def node(self, condition: Condition, depth: int) -> Explained:
+        value, until = evaluate(condition, self.facts, self.now, self.segments)
+        if isinstance(condition, InSegment):
+            below = self._asked(condition.segment_id, depth)
+        else:
+            below = [child for child, _ in children(condition)]
+        inner = tuple(self.node(child, depth + 1) for child in below)
+        return Explained(printed(condition), _looked_at(condition, self.facts, self.now), value, until, inner)
+
+    def _asked(self, segment_id: str, depth: int) -> list[Condition]:
+        if segment_id not in self.conditions:
+            return []
+        asked = self.conditions[segment_id]
+        depths = [depth + level for _, _, level in inside(asked)]
+        if len(depths) > self.room or max(depths) > DEEPEST:
+            return []
+        self.room -= len(depths)
+        return [asked]
 
 
 def _looked_at(condition: Condition, facts: Facts, now: int) -> str:

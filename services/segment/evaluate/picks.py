@@ -5,8 +5,8 @@ Each tells what it makes of every rest that is left as the head of the window le
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from itertools import accumulate
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import accumulate, repeat
 from typing import Any
 
 from services.segment.domain import (
@@ -81,9 +81,14 @@ def _of_extreme(aggregate: Min | Max) -> Rests:
     name, low, high = aggregate.property, aggregate.range.low, aggregate.range.high
     extreme_of = min if isinstance(aggregate, Min) else max
 
-    def rests(at: Sequence[int], properties: Sequence[Properties]) -> Iterable[bool | None]:
-        amounts: Iterable[Any] = (held[name] for held in reversed(properties))
-        return [low <= extreme <= high for extreme in reversed(list(accumulate(amounts, extreme_of)))]
+    def rests(at: Sequence[int], properties: Sequence[Properties]) -> Iterator[bool | None]:
+        amounts: list[Any] = [held[name] for held in properties]
+        if not amounts:
+            return
+        yield low <= extreme_of(amounts) <= high
+        # Most ask no further.
+        for extreme in reversed(list(accumulate(amounts[:0:-1], extreme_of))):
+            yield low <= extreme <= high
 
     return rests
 
@@ -111,11 +116,11 @@ def _of_one(test: AttributeTest | TimeRange) -> One:
 
 
 def _of_first(one: One) -> Rests:
-    return lambda at, properties: list(map(one, at, properties))
+    return lambda at, properties: map(one, at, properties)
 
 
 def _of_last(one: One) -> Rests:
-    return lambda at, properties: [one(at[-1], properties[-1])] * len(at) if at else []
+    return lambda at, properties: repeat(one(at[-1], properties[-1]), len(at)) if at else ()
 
 
 def _aging(condition: EventAggregate, ages: Age, *, is_last: bool) -> Compiled:

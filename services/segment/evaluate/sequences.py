@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import groupby
-from operator import itemgetter
-
 from services.segment.domain import NEVER, Facts, Sequence
 from services.segment.evaluate.answers import FALSE, TRUE, Answer, Compiled, by_trying
 from services.segment.evaluate.windows import changes, present, selection
@@ -52,12 +49,11 @@ def _latest_begin(steps: list[list[int]], within: int) -> int:
     """
     begun = [_NOT_YET] * len(steps)
     found = _NOT_YET
-    events = sorted((at, number) for number, times in enumerate(steps) for at in times)
-    for at, here in groupby(events, itemgetter(0)):
-        # Events of one instant don't follow each other: so all see what there was before it.
-        before = begun.copy()
-        for _, number in here:
-            begun[number] = at if number == 0 else before[number - 1]
-        if begun[-1] != _NOT_YET and at - begun[-1] < within:
-            found = begun[-1]
+    last = len(steps) - 1
+    # Events of one instant don't follow each other: later steps first, so that each sees what there was before it.
+    for at, back in sorted([(at, -number) for number, times in enumerate(steps) for at in times]):
+        number = -back
+        begun[number] = begin = begun[number - 1] if number else at
+        if number == last and begin != _NOT_YET and at - begin < within:
+            found = begin
     return found

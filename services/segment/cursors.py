@@ -1,0 +1,48 @@
+"""Cursors of those who follow memberships: a place in the stream, in words that only the same question takes."""
+
+from __future__ import annotations
+
+import base64
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
+from hashlib import sha256
+
+from services.chassis.errors import InvalidArgument
+from services.chassis.tail import Place
+
+_SEAL = 16
+_PLACE = struct.Struct(">qqq")
+
+
+@dataclass(frozen=True, slots=True)
+class Cursors:
+    """Of one question: which segments of which workspace; none for all of them."""
+
+    workspace_id: str
+    segment_ids: frozenset[str]
+
+    @classmethod
+    def of(cls, workspace_id: str, segment_ids: Iterable[str]) -> Cursors:
+        return cls(workspace_id, frozenset(segment_ids))
+
+    def at(self, place: Place) -> str:
+        """The cursor of a place."""
+        packed = _PLACE.pack(*place)
+        return base64.urlsafe_b64encode(self._seal(packed) + packed).decode()
+
+    def place(self, cursor: str) -> Place:
+        """The place of a cursor. Raises `InvalidArgument` for what isn't one, or one of another question."""
+        try:
+            raw = base64.b64decode(cursor.encode(), altchars=b"-_", validate=True)
+        except ValueError:
+            raw = b""
+        seal, packed = raw[:_SEAL], raw[_SEAL:]
+        if len(packed) != _PLACE.size or seal != self._seal(packed):
+            raise InvalidArgument.at("cursor", "not a cursor of this question; begin anew without one")
+        return Place(*_PLACE.unpack(packed))
+
+    def _seal(self, packed: bytes) -> bytes:
+        """Against mistakes: it's no secret that would keep anybody from making one."""
+        question = repr((self.workspace_id, sorted(self.segment_ids)))
+        return sha256(question.encode() + packed).digest()[:_SEAL]

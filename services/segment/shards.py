@@ -1,0 +1,98 @@
+"""Carrying out what a rollout asks for: a page of a partition's profiles at a time.
+
+A request stands for one page. When that is evaluated and told, the next page is asked for, and only then is the request
+acknowledged: so the work goes on after any crash, goes to whoever holds the partition, and takes turns with that of
+other workspaces. Done twice, it finds nothing left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from camino.segment.v1.segment_events_pb2 import EvaluationRequested
+
+from services.chassis.clock import Clock, Instant
+from services.chassis.consumer import Dead, Retry
+from services.chassis.documents import Document, change
+from services.chassis.events import Outgoing, Publisher
+from services.segment import convert
+from services.segment.outbox import Outbox
+from services.segment.profiles import Profiles
+from services.segment.registry import Registry
+from services.segment.rollout import following_on
+from services.segment.store import Store
+
+
+class Shards:
+    """Handles EvaluationRequested. `finished` is told of a catalogue's partition and the instant when nothing is left
+    in one of its shards."""
+
+    def __init__(
+        self,
+        store: Store,
+        registry: Registry,
+        profiles: Profiles,
+        outbox: Outbox,
+        publisher: Publisher,
+        clock: Clock,
+        finished: Callable[[int, Instant], None],
+        *,
+        page: int = 200,
+    ) -> None:
+        self._store = store
+        self._registry = registry
+        self._profiles = profiles
+        self._outbox = outbox
+        self._publisher = publisher
+        self._clock = clock
+        self._finished = finished
+        self._page = page
+
+    async def handle(self, messages: list[EvaluationRequested]) -> Mapping[int, Retry | Dead]:
+        following: list[Outgoing] = []
+        finished: set[str] = set()
+        # Side by side: while the store writes one page, another is evaluated.
+        for message, more in zip(
+            messages, await asyncio.gather(*map(self._step, messages), return_exceptions=True), strict=True
+        ):
+            if isinstance(more, BaseException):
+                raise more
+            if more:
+                following.append(following_on(message))
+            else:
+                finished.add(message.workspace_id)
+        await self._publisher.publish(following)
+        if finished:
+            await self._say_finished(finished)
+        return {}
+
+    async def _step(self, message: EvaluationRequested) -> bool:
+        """Evaluate a page of the profiles that are behind, or that a switch changes, and tell what follows. Whether
+        there may be more."""
+        workspace_id, partition = message.workspace_id, message.partition
+        catalogue = self._registry.catalogue(workspace_id)
+        if catalogue.edition < message.edition:
+            catalogue = await self._registry.refresh(workspace_id)
+        if not catalogue.heads:
+            return False  # The workspace was deleted.
+        page = await self._store.facts.query(
+            "by_edition", workspace_id, partition, below=catalogue.demanded, limit=self._page
+        )
+        if not page.documents and catalogue.switched:
+            differing = convert.differing_in(workspace_id, partition)
+            page = await self._store.facts.query("differing", differing, below=catalogue.switched + 1, limit=self._page)
+        known = {document.id: document for document in page.documents}
+        await self._outbox.deliver((await self._profiles.record(known, known=known)).owing)
+        return bool(known)
+
+    async def _say_finished(self, workspace_ids: set[str]) -> None:
+        now = self._clock.now()
+
+        def due(_id: str, document: Document | None) -> convert.Body | None:
+            if document is None or document.body.get("compute_at", 0) <= now:
+                return None
+            return {**document.body, "compute_at": now}
+
+        for document in (await change(self._store.catalogues, workspace_ids, due)).values():
+            self._finished(document.body["partition"], now)
