@@ -86,6 +86,13 @@ class Segments:
         request = segment_service_pb2.GetSegmentRequest(workspace_id=workspace_id, segment_id=segment_id)
         return await _found(self._stub.GetSegment(request)) is not None
 
+    async def members_complete(self, workspace_id: str, segment_id: str) -> bool:
+        """Whether everybody is listed who is in a segment, and not by two versions of it. So it is of one that is gone:
+        there are no others."""
+        request = segment_service_pb2.GetSegmentRequest(workspace_id=workspace_id, segment_id=segment_id)
+        reply = await _found(self._stub.GetSegment(request))
+        return reply is None or bool(reply.segment.members_complete)
+
     async def members(self, workspace_id: str, segment_id: str, limit: int, after: str) -> tuple[list[str], str]:
         """A page of a segment's members, and the token of the next. One that is gone, with its workspace, has none."""
         reply = await _found(

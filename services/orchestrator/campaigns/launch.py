@@ -66,7 +66,10 @@ class Launcher:
                     updated=now,
                 )
         elif body["state"] == campaign_pb2.CAMPAIGN_STATE_RUNNING and not body["frozen"]:
-            await self._freeze(document.id, body)
+            if await self._may_freeze(document.id, body):
+                await self._freeze(document.id, body)
+            else:
+                body["wake_at"] = now + _LOOK
         elif body["state"] == campaign_pb2.CAMPAIGN_STATE_RUNNING:
             workspace_id = document.id.partition("/")[0]
             if (
@@ -81,6 +84,12 @@ class Launcher:
         # Someone else's change (a pause, say) wins; what this step did is found again by the next.
         await self._store.campaigns.put([Document(document.id, body, document.rev)])
         self._hint(body["partition"], body["wake_at"] or now)
+
+    async def _may_freeze(self, key: str, body: Body) -> bool:
+        """Whether the audience is begun, or can be: all of the segment's members are listed."""
+        if body["shards"] or body["audience_token"]:
+            return True
+        return await self._segments.members_complete(key.partition("/")[0], body["segment"])
 
     async def _freeze(self, key: str, body: Body) -> None:
         """Write some pages of the audience as shards. A shard that is there already was written by a step that ended
