@@ -3,6 +3,7 @@ and tokens taken care of. `camino.client.sync` is the same without an event loop
 
 from camino.client.client import Client, connect
 from camino.client.errors import CaminoError, Violation, from_rpc_error
+from camino.client.following import Told
 from camino.client.ids import derived_event_id, new_event_id
 from camino.client.ingestion import Ingestion, Pace, Receipt
 from camino.client.items import ItemFailed, failed_items, raise_failed_items
@@ -19,6 +20,7 @@ __all__ = [
     "Reason",
     "Receipt",
     "TlsFiles",
+    "Told",
     "Violation",
     "connect",
     "derived_event_id",

@@ -33,7 +33,7 @@ def open_channel(
     grpc's own error. Without credentials it's plaintext.
     """
     terms = Terms(timeout_s, token)
-    calls = (_Calls(terms), _Streams(terms))
+    calls = (_Calls(terms), _Tellings(terms), _Streams(terms))
 
     def secure(current: grpc.ChannelCredentials) -> grpc.aio.Channel:
         return grpc.aio.secure_channel(target, current, options=CHANNEL_OPTIONS, interceptors=calls)
@@ -70,6 +70,19 @@ class _Calls(grpc.aio.UnaryUnaryClientInterceptor):
         return call
 
 
+class _Tellings(grpc.aio.UnaryStreamClientInterceptor):
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+
+    async def intercept_unary_stream(
+        self,
+        continuation: Callable[[grpc.aio.ClientCallDetails, Any], Awaitable[Any]],
+        details: grpc.aio.ClientCallDetails,
+        request: Any,
+    ) -> Any:
+        return await continuation(_streaming(self._terms, details), request)
+
+
 class _Streams(grpc.aio.StreamStreamClientInterceptor):
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
@@ -80,16 +93,18 @@ class _Streams(grpc.aio.StreamStreamClientInterceptor):
         details: grpc.aio.ClientCallDetails,
         requests: Any,
     ) -> Any:
-        return await continuation(
-            grpc.aio.ClientCallDetails(
-                details.method,
-                details.timeout,
-                grpc.aio.Metadata(*self._terms.metadata(details.metadata)),
-                details.credentials,
-                details.wait_for_ready,
-            ),
-            requests,
-        )
+        return await continuation(_streaming(self._terms, details), requests)
+
+
+def _streaming(terms: Terms, details: grpc.aio.ClientCallDetails) -> grpc.aio.ClientCallDetails:
+    """What a call goes by that lasts as long as it's used."""
+    return grpc.aio.ClientCallDetails(
+        details.method,
+        details.timeout,
+        grpc.aio.Metadata(*terms.metadata(details.metadata)),
+        details.credentials,
+        details.wait_for_ready,
+    )
 
 
 class _RenewedChannel(grpc.aio.Channel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Iterable
 from functools import cached_property
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +13,7 @@ from camino.channels.v1.message_service_pb2_grpc import MessageServiceStub
 from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
 from camino.client.channel import open_channel
 from camino.client.connection import TIMEOUT_S, Connection, Service
+from camino.client.following import Following, Told, follow
 from camino.client.ingestion import Ingestion, Pace, unary
 from camino.client.ingestion.streamed import StreamedSender
 from camino.client.tls import Credentials
@@ -23,6 +25,7 @@ from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceStub
 from camino.profile.v1.operation_service_pb2_grpc import OperationServiceStub
 from camino.profile.v1.profile_rules_service_pb2_grpc import ProfileRulesServiceStub
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+from camino.segment.v1.membership_webhook_service_pb2_grpc import MembershipWebhookServiceStub
 from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 
 if TYPE_CHECKING:
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
     from camino.profile.v1.operation_service_pb2_grpc import OperationServiceAsyncStub
     from camino.profile.v1.profile_rules_service_pb2_grpc import ProfileRulesServiceAsyncStub
     from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceAsyncStub
+    from camino.segment.v1.membership_webhook_service_pb2_grpc import MembershipWebhookServiceAsyncStub
     from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceAsyncStub
 
 
@@ -132,6 +136,10 @@ class Client:
         return SegmentServiceStub(self.channel("segment"))
 
     @cached_property
+    def membership_webhooks(self) -> MembershipWebhookServiceAsyncStub:
+        return MembershipWebhookServiceStub(self.channel("segment"))
+
+    @cached_property
     def journeys(self) -> JourneyServiceAsyncStub:
         return JourneyServiceStub(self.channel("orchestrator"))
 
@@ -158,6 +166,21 @@ class Client:
     def workspaces(self, service: Service) -> WorkspaceServiceAsyncStub:
         """What a service holds of a workspace as a whole."""
         return WorkspaceServiceStub(self.channel(service))
+
+    def watch_memberships(
+        self, workspace_id: str, segment_ids: Iterable[str] = (), *, cursor: str = ""
+    ) -> AsyncIterator[Told]:
+        """Follow who is in these segments, or in all: `async for anew, response in client.watch_memberships("shop"):`.
+
+        First everybody who is, then every change, for ever; or, with the `cursor` of a response that was told before,
+        what came after it. When a stream ends, as each does after some minutes, or Camino is away, it goes on with the
+        newest cursor by itself, after a pause. `anew` says that it begins with everybody again instead: the first time
+        without a cursor, when a stream was cut before all had been told, and when the cursor is too old. Then forget
+        what you have been told. You're told as fast as you go on.
+
+        Raises `CaminoError` for what doesn't pass, such as a segment that isn't there or a token that isn't known.
+        """
+        return follow(self.segments.WatchMemberships, Following(workspace_id, segment_ids, cursor))
 
     def ingestion(self, workspace_id: str, pace: Pace | None = None, *, streamed: bool = False) -> Ingestion:
         """Sends profiles and events in batches, as they come: `async with client.ingestion("shop") as ingestion:`.

@@ -12,13 +12,14 @@ from camino.client.traces import place
 from camino.ops.v1 import dead_letter_service_pb2, personal_data_service_pb2, workspace_service_pb2
 from camino.orchestrator.v1 import campaign_service_pb2, decision_service_pb2, journey_service_pb2
 from camino.profile.v1 import operation_service_pb2, profile_rules_service_pb2, profile_service_pb2
-from camino.segment.v1 import segment_service_pb2
+from camino.segment.v1 import membership_webhook_service_pb2, segment_service_pb2
 
 _FILES = (
     profile_service_pb2,
     profile_rules_service_pb2,
     operation_service_pb2,
     segment_service_pb2,
+    membership_webhook_service_pb2,
     journey_service_pb2,
     campaign_service_pb2,
     decision_service_pb2,

@@ -30,8 +30,10 @@ class Rpc:
     reply: type[Message]
     streaming: bool
     """Takes many requests in one call, and answers each, in order."""
+    telling: bool
+    """Takes one request, and answers with responses as they come."""
     one_way: bool
-    """Streams, but only one way."""
+    """Streams its requests, and answers none of them."""
     read_only: bool
     idempotent: bool
     """A request may be sent again with no second effect; what is read only may, too."""
@@ -134,7 +136,8 @@ def _rpc(method: MethodDescriptor) -> Rpc:
         request=GetMessageClass(method.input_type),
         reply=GetMessageClass(method.output_type),
         streaming=method.client_streaming and method.server_streaming,
-        one_way=method.client_streaming != method.server_streaming,
+        telling=method.server_streaming and not method.client_streaming,
+        one_way=method.client_streaming and not method.server_streaming,
         read_only=options.idempotency_level == _READ_ONLY,
         idempotent=options.idempotency_level in (_READ_ONLY, _IDEMPOTENT),
         scope=extensions[options_pb2.required_scope],

@@ -51,7 +51,7 @@ class _Details(_CallDetails, grpc.ClientCallDetails):
     """What grpc asks an interceptor to hand on; it offers no class to build it from."""
 
 
-class _Calls(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientInterceptor):
+class _Calls(grpc.UnaryUnaryClientInterceptor, grpc.UnaryStreamClientInterceptor, grpc.StreamStreamClientInterceptor):
     def __init__(self, terms: Terms) -> None:
         self._terms = terms
 
@@ -72,6 +72,9 @@ class _Calls(grpc.UnaryUnaryClientInterceptor, grpc.StreamStreamClientIntercepto
         if isinstance(error, grpc.RpcError):
             raise from_rpc_error(error) from None
         return outcome
+
+    def intercept_unary_stream(self, continuation: Callable[..., Any], details: Any, request: Any) -> Any:
+        return continuation(details._replace(metadata=self._terms.metadata(details.metadata)), request)
 
     def intercept_stream_stream(self, continuation: Callable[..., Any], details: Any, requests: Any) -> Any:
         return continuation(details._replace(metadata=self._terms.metadata(details.metadata)), requests)

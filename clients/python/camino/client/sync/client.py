@@ -13,8 +13,10 @@ import grpc
 from camino.channels.v1.message_service_pb2_grpc import MessageServiceStub
 from camino.channels.v1.template_service_pb2_grpc import TemplateServiceStub
 from camino.client.connection import TIMEOUT_S, Connection, Service
+from camino.client.following import Following, Told
 from camino.client.ingestion.pace import Pace
 from camino.client.sync.channel import open_channel
+from camino.client.sync.following import follow
 from camino.client.sync.sending import Outcome, send_all
 from camino.client.sync.streaming import Open, Stream
 from camino.client.tls import Credentials
@@ -34,6 +36,7 @@ from camino.profile.v1.profile_service_pb2 import (
     StreamProfilesRequest,
 )
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+from camino.segment.v1.membership_webhook_service_pb2_grpc import MembershipWebhookServiceStub
 from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 
 
@@ -118,6 +121,10 @@ class Client:
         return SegmentServiceStub(self.channel("segment"))
 
     @cached_property
+    def membership_webhooks(self) -> MembershipWebhookServiceStub:
+        return MembershipWebhookServiceStub(self.channel("segment"))
+
+    @cached_property
     def journeys(self) -> JourneyServiceStub:
         return JourneyServiceStub(self.channel("orchestrator"))
 
@@ -144,6 +151,12 @@ class Client:
     def workspaces(self, service: Service) -> WorkspaceServiceStub:
         """What a service holds of a workspace as a whole."""
         return WorkspaceServiceStub(self.channel(service))
+
+    def watch_memberships(
+        self, workspace_id: str, segment_ids: Iterable[str] = (), *, cursor: str = ""
+    ) -> Iterator[Told]:
+        """Follow who is in these segments, or in all, as the asyncio flavour does, with a plain `for`."""
+        return follow(self.segments.WatchMemberships, Following(workspace_id, segment_ids, cursor))
 
     def send_events(
         self, workspace_id: str, events: Iterable[EventInput], pace: Pace | None = None

@@ -9,10 +9,14 @@ from typing import Any
 from google.protobuf.message import Message
 
 _OK, _DUPLICATE = 1, 2
-_MOVING = ("member_count", "computed_count", "deleted_documents", "deleted_facts")
+_MOVING = ("member_count", "computed_count", "profile_count", "deleted_documents", "deleted_facts")
 """Numbers that change without anybody's call."""
 _COMING = ("state", "receipts", "end_time", "expire_time", "obstacle")
 """What changes in an operation by itself."""
+_COMPUTED = ("state", "serving_version", "members_complete")
+"""What changes by itself in what is being computed, until it's ready."""
+_ONCE = ("secret",)
+"""What is told by the one reply that is the first."""
 
 
 def resource(reply: Message) -> Any:
@@ -22,7 +26,8 @@ def resource(reply: Message) -> Any:
 
 
 def alike(reply: Message) -> Message:
-    """A reply without what moves by itself, in which what was taken and what was taken before are the same."""
+    """A reply without what moves by itself or is told once, in which what was taken and what was taken before are the
+    same."""
     copy = type(reply)()
     copy.CopyFrom(reply)
     _still(copy)
@@ -64,12 +69,12 @@ def texts(message: Message) -> Iterator[str]:
 
 def _still(message: Any) -> None:
     names = set(message.DESCRIPTOR.fields_by_name)
-    for name in _MOVING:
+    for name in (*_MOVING, *_ONCE):
         if name in names:
             message.ClearField(name)
     if "computed_count" in names:
-        # Being computed, or ready: that, too, comes by itself.
-        message.ClearField("state")
+        for name in _COMPUTED:
+            message.ClearField(name)
     if "receipts" in names:
         for name in _COMING:
             message.ClearField(name)

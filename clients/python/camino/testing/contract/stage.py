@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import count
@@ -15,6 +16,7 @@ from camino.testing.rpcs import Rpc, rpcs
 from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 
+_NOBODY = "https://127.0.0.1:9"
 _FAR = 1_000
 """Numbers from here on are nobody else's."""
 
@@ -168,8 +170,8 @@ def _map(value: Any, change: Callable[[str], str]) -> Any:
 
 
 def _nobodys(text: str) -> str:
-    """With addresses that nobody can have (RFC 2606): messages to them may really be sent."""
-    return text.replace("@example.com", "@contract.invalid")
+    """With addresses that nobody can have (RFC 2606), or where nobody answers: messages to them may really be sent."""
+    return re.sub(r"https://[^/]*\bexample\.com", _NOBODY, text).replace("@example.com", "@contract.invalid")
 
 
 def _named(known: Callable[[str], str]) -> Callable[[str], str]:

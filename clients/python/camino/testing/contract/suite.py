@@ -17,12 +17,13 @@ from camino.testing.contract.checks import (
     shape,
     statuses,
     streams,
+    tellings,
     timing,
 )
 from camino.testing.rpcs import facts as published
 from camino.testing.rpcs import rpcs
 
-_OF_METHODS = (shape, requests, statuses, effects, paging, parts, streams, timing, callers)
+_OF_METHODS = (shape, requests, statuses, effects, paging, parts, streams, tellings, timing, callers)
 
 _ASKED_BY_PROFILE = "camino.ops.v1.PersonalDataService"
 """All serve it but the profile service, which calls it."""

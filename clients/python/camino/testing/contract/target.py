@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 import grpc
 from camino.testing.contract.answers import Answer, Broken, answered, failed
 from camino.testing.contract.streams import OneRequest, Stream
+from camino.testing.contract.tellings import Telling
 from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -160,8 +161,10 @@ class Target:
 
     def start(
         self, rpc: Rpc, request: Message, *, place: int = 0, token: str | None = None, timeout_s: float = _TIMEOUT_S
-    ) -> Call | OneRequest:
+    ) -> Call | OneRequest | Telling:
         """Call a method, and don't wait. A stream has this one request."""
+        if rpc.telling:
+            return self.telling(rpc, request, place=place, token=token, timeout_s=timeout_s)
         if rpc.streaming:
             return OneRequest(self.stream(rpc, place=place, token=token, timeout_s=timeout_s), request)
         multi = self._channel(rpc, place).unary_unary(
@@ -172,6 +175,12 @@ class Target:
     def stream(self, rpc: Rpc, *, place: int = 0, token: str | None = None, timeout_s: float = _TIMEOUT_S) -> Stream:
         """Begin a stream."""
         return Stream(rpc, self._channel(rpc, place), timeout_s=timeout_s, metadata=self._metadata(token))
+
+    def telling(
+        self, rpc: Rpc, request: Message, *, place: int = 0, token: str | None = None, timeout_s: float = _TIMEOUT_S
+    ) -> Telling:
+        """Begin to be told."""
+        return Telling(rpc, self._channel(rpc, place), request, timeout_s=timeout_s, metadata=self._metadata(token))
 
     def _metadata(self, token: str | None) -> tuple[tuple[str, str], ...]:
         token = self.tokens.full if token is None else token

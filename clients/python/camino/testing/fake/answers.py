@@ -16,18 +16,20 @@ from camino.testing.fake.rights import Rights
 from camino.testing.fake.segments import Segments
 from camino.testing.fake.streaming import StreamedProfiles
 from camino.testing.fake.templates import Templates
+from camino.testing.fake.webhooks import MembershipWebhooks
 from camino.testing.fake.world import World
 from camino.testing.rpcs import Rpc, rpcs
 
 
 def answers(world: World, segments: Segments, deletable: str) -> Mapping[Rpc, Answer]:
     """Of all methods. Raises NotImplementedError if the contract has one that nothing here knows."""
-    journeys, held = Journeys(world), PersonalData(world)
+    journeys, held = Journeys(world), PersonalData(world, segments.transitions)
     classes: dict[str, object] = {
-        "camino.profile.v1.ProfileService": StreamedProfiles(world, journeys.trigger),
+        "camino.profile.v1.ProfileService": StreamedProfiles(world, journeys.trigger, segments.transitions.merge),
         "camino.profile.v1.ProfileRulesService": ProfileRules(world),
         "camino.profile.v1.OperationService": Rights(world, held),
         "camino.segment.v1.SegmentService": segments,
+        "camino.segment.v1.MembershipWebhookService": MembershipWebhooks(world),
         "camino.orchestrator.v1.JourneyService": journeys,
         "camino.orchestrator.v1.CampaignService": Campaigns(world),
         "camino.channels.v1.TemplateService": Templates(world),

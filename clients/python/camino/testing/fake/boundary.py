@@ -3,6 +3,7 @@ the test has in mind for it. All of it from the schema."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable
 from threading import RLock
 from typing import Any, NoReturn
@@ -16,8 +17,12 @@ from camino.testing.fake.validation import Schema
 from camino.testing.rpcs import Rpc
 from google.protobuf.message import Message
 
-Answer = Callable[[Any], Message]
-"""From a sound request to the reply. Raises `Refusal`."""
+Answer = Callable[[Any], Any]
+"""From a sound request to the reply; of a method that tells, to its responses, with None where there is none by now.
+Raises `Refusal`."""
+
+_LOOK_S = 0.01
+"""How often it's looked whether there is something to tell."""
 
 
 class Boundary:
@@ -34,7 +39,8 @@ class Boundary:
 
         async def call(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> Message:
             try:
-                return await self._pass(rpc, answer, request, self._admit(rpc, context))
+                reply: Message = await self._pass(rpc, answer, request, self._admit(rpc, context))
+                return reply
             except Refusal as refusal:
                 return await _end(context, refusal)
 
@@ -48,6 +54,21 @@ class Boundary:
             except Refusal as refusal:
                 await _end(context, refusal)
 
+        async def tell(request: Message, context: grpc.aio.ServicerContext[Message, Message]) -> None:
+            try:
+                responses = await self._pass(rpc, answer, request, self._admit(rpc, context))
+                while True:
+                    with self._lock:
+                        response = next(responses)
+                    if response is None:
+                        await asyncio.sleep(_LOOK_S)
+                    else:
+                        await context.write(response)
+            except Refusal as refusal:
+                await _end(context, refusal)
+
+        if rpc.telling:
+            return grpc.unary_stream_rpc_method_handler(tell, rpc.request.FromString, rpc.reply.SerializeToString)
         if rpc.streaming:
             return grpc.stream_stream_rpc_method_handler(converse, rpc.request.FromString, rpc.reply.SerializeToString)
         return grpc.unary_unary_rpc_method_handler(call, rpc.request.FromString, rpc.reply.SerializeToString)
@@ -58,7 +79,7 @@ class Boundary:
             caller.check_scope(rpc)
         return caller
 
-    async def _pass(self, rpc: Rpc, answer: Answer, request: Message, caller: Caller | None) -> Message:
+    async def _pass(self, rpc: Rpc, answer: Answer, request: Message, caller: Caller | None) -> Any:
         found = self._schema.findings(request, rpc.items_field)
         if found.violations:
             raise invalid(found.violations)

@@ -52,6 +52,11 @@ class Ledger:
         """All that were ever named and not erased, also those that are nobody's now."""
         return self._owners.keys() | self._unlinked.keys()
 
+    @property
+    def merges(self) -> int:
+        """How many profiles turned out to be somebody else."""
+        return len(self._merged_into)
+
     def profiles(self) -> Iterable[profile_pb2.Profile]:
         """In the order in which they were made."""
         return (person.profile for person in self._people.values())

@@ -9,7 +9,9 @@ from camino.channels.v1 import message_pb2
 from camino.ops.v1 import personal_data_service_pb2 as pb
 from camino.orchestrator.v1 import decision_pb2, journey_pb2
 from camino.segment.v1 import segment_pb2
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
 from camino.testing.fake.pages import page
+from camino.testing.fake.transitions import Transitions
 from camino.testing.fake.values import timestamp
 from camino.testing.fake.world import World
 from google.protobuf.json_format import MessageToJson
@@ -17,15 +19,16 @@ from google.protobuf.message import Message
 
 HELD: Mapping[str, Mapping[str, type[Message]]] = {
     "orchestrator": {"runs": journey_pb2.Run, "decisions": decision_pb2.Decision},
-    "segment": {"memberships": segment_pb2.Membership},
+    "segment": {"memberships": segment_pb2.Membership, "transitions": MembershipChanged},
     "channels": {"messages": message_pb2.Message},
 }
 """What each service holds on people, by kind."""
 
 
 class PersonalData:
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, transitions: Transitions) -> None:
         self._world = world
+        self._transitions = transitions
 
     def ErasePersonalData(self, request: pb.ErasePersonalDataRequest) -> pb.ErasePersonalDataResponse:
         counts = dict[str, int]()
@@ -45,6 +48,9 @@ class PersonalData:
 
     def of(self, service: str, kind: str, workspace_id: str, profile_ids: Collection[str]) -> Iterator[tuple[str, Any]]:
         """The things of a kind that a service holds on a person, by their ids."""
+        if HELD[service][kind] is MembershipChanged:
+            yield from self._transitions.history(workspace_id, profile_ids)
+            return
         for id_, resource in self._world.all(HELD[service][kind], workspace_id):
             found: Any = resource
             erased = isinstance(resource, journey_pb2.Run) and resource.state == journey_pb2.RUN_STATE_ERASED
@@ -54,6 +60,8 @@ class PersonalData:
     def erase(self, service: str, workspace_id: str, profile_ids: Collection[str]) -> dict[str, int]:
         """Erase what a service holds on a person. How much there was of each kind that there was anything of."""
         counts = dict[str, int]()
+        if service == "segment":
+            self._transitions.leave(workspace_id, profile_ids)
         for kind in HELD[service]:
             for id_, resource in list(self.of(service, kind, workspace_id, profile_ids)):
                 counts[kind] = counts.get(kind, 0) + 1

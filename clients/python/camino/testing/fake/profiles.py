@@ -23,12 +23,15 @@ _MAX_EVENT_BYTES = 64 * 1024
 
 Told = Callable[[profile_pb2.Event], None]
 """Told of each event that was taken, once."""
+Merged = Callable[[str], None]
+"""Told of a workspace in which profiles turned out to be one person."""
 
 
 class Profiles(Histories):
-    def __init__(self, world: World, told: Told) -> None:
+    def __init__(self, world: World, told: Told, merged: Merged) -> None:
         super().__init__(world)
         self._told = told
+        self._merged = merged
 
     def IngestProfiles(self, request: pb.IngestProfilesRequest) -> pb.IngestProfilesResponse:
         results = [_result(self._take_profile, request.workspace_id, item) for item in request.profiles]
@@ -120,8 +123,12 @@ class Profiles(Histories):
         return self._take(workspace_id, pb.ProfileInput(identities=[identity], observed_at=timestamp(now))).profile_id
 
     def _take(self, workspace_id: str, said: pb.ProfileInput) -> Taken:
-        rules = rules_of(self._world, workspace_id)
-        return self._world.ledger(workspace_id).take(said, rules, self._world.now())
+        ledger, rules = self._world.ledger(workspace_id), rules_of(self._world, workspace_id)
+        merges = ledger.merges
+        taken = ledger.take(said, rules, self._world.now())
+        if ledger.merges > merges:
+            self._merged(workspace_id)
+        return taken
 
 
 def _result(take: Callable[[str, Any], pb.ItemResult], workspace_id: str, item: Any) -> pb.ItemResult:

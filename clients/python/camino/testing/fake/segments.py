@@ -1,6 +1,5 @@
 """`camino.segment.v1.SegmentService`: segments are checked and kept, and not computed. Their members are those that a
-test puts there, whatever the context of a question; so an explanation tells how one stands, and not condition by
-condition."""
+test puts there, so a new version changes nothing of who is in."""
 
 from __future__ import annotations
 
@@ -9,105 +8,71 @@ from camino.profile.v1 import profile_pb2
 from camino.segment.v1 import segment_pb2
 from camino.segment.v1 import segment_service_pb2 as pb
 from camino.testing.fake import asking, condition_faults
-from camino.testing.fake.pages import page
+from camino.testing.fake.methods import method
 from camino.testing.fake.publishing import published
-from camino.testing.fake.refusal import Violation, invalid, not_found
+from camino.testing.fake.reading import listing
+from camino.testing.fake.refusal import Violation, invalid
 from camino.testing.fake.values import timestamp
-from camino.testing.fake.world import World
+from camino.testing.fake.watching import Watching
 
+_LIST = method("camino.segment.v1.SegmentService/ListSegments")
 _MAX_BYTES = 256 * 1024
-_PAGE = 1_000
+_SAMPLE = 10
 
 
-class Segments:
-    def __init__(self, world: World) -> None:
-        self._world = world
-
+class Segments(Watching):
     def PublishSegment(self, request: pb.PublishSegmentRequest) -> pb.PublishSegmentResponse:
-        definition = request.definition
-        violations = list(condition_faults.violations(definition.condition, "definition.condition"))
-        if (size := definition.ByteSize()) > _MAX_BYTES:
-            violations.append(Violation("definition", f"takes {size} bytes; at most {_MAX_BYTES} are allowed"))
-        violations += asking.violations(self._world, request.workspace_id, request.segment_id, definition)
-        if violations:
-            raise invalid(violations, reason_pb2.REASON_INVALID_DEFINITION)
+        self._check(request.workspace_id, request.segment_id, request.definition)
         segment = published(self._world, segment_pb2.Segment, request)
         if segment:
             segment.state = segment_pb2.SEGMENT_STATE_READY
+            segment.serving_version = segment.version
+            segment.members_complete = True
             self._world.put(request.workspace_id, request.segment_id, segment)
-        return pb.PublishSegmentResponse(segment=self._known(request.workspace_id, request.segment_id))
+        return pb.PublishSegmentResponse(segment=self._told(request.workspace_id, request.segment_id))
 
-    def ListMembers(self, request: pb.ListMembersRequest) -> pb.ListMembersResponse:
-        self._known(request.workspace_id, request.segment_id)
-        members = [((0, id_), id_) for id_ in self._members(request.workspace_id, request.segment_id)]
-        profile_ids, token = page(request, members, size=_PAGE)
-        return pb.ListMembersResponse(profile_ids=profile_ids, next_page_token=token)
+    def GetSegment(self, request: pb.GetSegmentRequest) -> pb.GetSegmentResponse:
+        return pb.GetSegmentResponse(segment=self._told(request.workspace_id, request.segment_id))
 
-    def ListMemberships(self, request: pb.ListMembershipsRequest) -> pb.ListMembershipsResponse:
-        meant = self._world.ledger(request.workspace_id).meant(request.profile_id)
-        held = (
-            self._membership(request.workspace_id, segment_id, meant)
-            for segment_id, _ in self._world.all(segment_pb2.Segment, request.workspace_id)
-        )
-        memberships, token = page(
-            request, [((0, it.segment_id), it) for it in held if it and it.HasField("enter_time")]
-        )
-        return pb.ListMembershipsResponse(memberships=memberships, next_page_token=token)
+    def ListSegments(self, request: pb.ListSegmentsRequest) -> pb.ListSegmentsResponse:
+        reply: pb.ListSegmentsResponse = listing(self._world, _LIST, request)
+        told = [self._told(request.workspace_id, segment.segment_id) for segment in reply.segments]
+        return pb.ListSegmentsResponse(segments=told, next_page_token=reply.next_page_token)
 
-    def CheckMembership(self, request: pb.CheckMembershipRequest) -> pb.CheckMembershipResponse:
-        for segment_id in dict.fromkeys(id_ for query in request.queries for id_ in query.segment_ids):
-            self._known(request.workspace_id, segment_id)
-        answers = [self._answer(request.workspace_id, query) for query in request.queries]
-        return pb.CheckMembershipResponse(answers=answers)
-
-    def ExplainMembership(self, request: pb.ExplainMembershipRequest) -> pb.ExplainMembershipResponse:
-        segment = self._known(request.workspace_id, request.segment_id)
-        profile_id = self._world.ledger(request.workspace_id).meant(request.profile_id)
-        member = profile_id in self._members(request.workspace_id, request.segment_id)
-        explanation = segment_pb2.MembershipExplanation(
-            segment_version=segment.version,
+    def EstimateSegment(self, request: pb.EstimateSegmentRequest) -> pb.EstimateSegmentResponse:
+        """Those who are in the segment would be in it, and nobody would enter or leave."""
+        workspace_id = request.workspace_id
+        self._check(workspace_id, request.segment_id, request.definition)
+        members = self._members(workspace_id, request.segment_id)
+        profiles = len(self._profiles(workspace_id))
+        estimate = segment_pb2.SegmentEstimate(
+            profile_count=profiles,
+            evaluated_count=profiles,
+            member_count=len(members),
+            member_ids=members[: request.sample_size or _SAMPLE],
             evaluate_time=timestamp(self._world.now()),
-            member=member,
-            missing=segment.definition.missing or segment_pb2.MISSING_FALSE,
         )
-        if membership := self._membership(request.workspace_id, request.segment_id, profile_id):
-            explanation.membership.CopyFrom(membership)
-        return pb.ExplainMembershipResponse(explanation=explanation)
+        return pb.EstimateSegmentResponse(estimate=estimate)
 
-    def put_member(self, workspace_id: str, segment_id: str, profile_id: str, member: bool) -> None:
-        """Say whether a profile is in a segment. Raises `Refusal` if there is no such segment."""
-        segment = segment_pb2.Segment()
-        segment.CopyFrom(self._known(workspace_id, segment_id))
-        membership = segment_pb2.Membership(segment_id=segment_id, profile_id=profile_id, member=member)
-        (membership.enter_time if member else membership.exit_time).CopyFrom(timestamp(self._world.now()))
-        self._world.put(workspace_id, f"{segment_id}/{profile_id}", membership)
-        segment.member_count = len(self._members(workspace_id, segment_id))
-        self._world.put(workspace_id, segment_id, segment)
+    def _check(self, workspace_id: str, segment_id: str, definition: segment_pb2.SegmentDefinition) -> None:
+        """Raises `Refusal` (INVALID_DEFINITION) naming all that is wrong."""
+        violations = list(condition_faults.violations(definition.condition, "definition.condition"))
+        if (size := definition.ByteSize()) > _MAX_BYTES:
+            violations.append(Violation("definition", f"takes {size} bytes; at most {_MAX_BYTES} are allowed"))
+        violations += asking.violations(self._world, workspace_id, segment_id, definition)
+        if violations:
+            raise invalid(violations, reason_pb2.REASON_INVALID_DEFINITION)
 
-    def _answer(self, workspace_id: str, query: pb.MembershipQuery) -> pb.MembershipAnswer:
+    def _told(self, workspace_id: str, segment_id: str) -> segment_pb2.Segment:
+        """A segment with how many are in it, of how many. Raises `Refusal` (NOT_FOUND)."""
+        told = segment_pb2.Segment()
+        told.CopyFrom(self._known(workspace_id, segment_id))
+        told.member_count = len(self._members(workspace_id, segment_id))
+        told.profile_count = told.computed_count = len(self._profiles(workspace_id))
+        return told
+
+    def _profiles(self, workspace_id: str) -> set[str]:
+        """Those that there are, and those whom a test made members of something without more ado."""
         meant = self._world.ledger(workspace_id).meant
-        if query.after_event_id:
-            event = self._world.get(profile_pb2.Event, workspace_id, query.after_event_id)
-            if event is None or meant(event.profile_id) != meant(query.profile_id):
-                return pb.MembershipAnswer(behind=True)
-        found = (id_ for id_ in query.segment_ids if meant(query.profile_id) in self._members(workspace_id, id_))
-        return pb.MembershipAnswer(member_of=found)
-
-    def _membership(self, workspace_id: str, segment_id: str, profile_id: str) -> segment_pb2.Membership | None:
-        """How a profile stands, also by an id that it had; as a member if it's one by any."""
-        meant = self._world.ledger(workspace_id).meant
-        memberships = self._world.all(segment_pb2.Membership, workspace_id)
-        found = [it for _, it in memberships if it.segment_id == segment_id and meant(it.profile_id) == profile_id]
-        return max(found, key=lambda it: it.member, default=None)
-
-    def _members(self, workspace_id: str, segment_id: str) -> list[str]:
-        meant = self._world.ledger(workspace_id).meant
-        memberships = self._world.all(segment_pb2.Membership, workspace_id)
-        members = (meant(it.profile_id) for _, it in memberships if it.segment_id == segment_id and it.member)
-        return list(dict.fromkeys(members))
-
-    def _known(self, workspace_id: str, segment_id: str) -> segment_pb2.Segment:
-        found = self._world.get(segment_pb2.Segment, workspace_id, segment_id)
-        if found is None:
-            raise not_found("segment", segment_id)
-        return found
+        held = {meant(it.profile_id) for _, it in self._world.all(segment_pb2.Membership, workspace_id)}
+        return held.union(id_ for id_, _ in self._world.all(profile_pb2.Profile, workspace_id))

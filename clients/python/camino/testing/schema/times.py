@@ -23,6 +23,7 @@ def _instant(year: int, month: int, day: int) -> int:
 # Timestamp's own range: from the first instant of the year 1 to the last of 9999.
 _FIRST, _LAST = _instant(1, 1, 1), _instant(9999, 12, 31) + 24 * 3600 * _SECOND - 1
 _TIMESTAMPS = integers(_FIRST, _LAST, (0, 1, -1, _instant(2026, 1, 1)))
+_BEYOND = integers(_FIRST - _SECOND, _LAST + _SECOND, (0, 1, -1, _instant(2026, 1, 1)))
 _LONG_PAST, _FAR_FUTURE = _instant(2020, 1, 1), _instant(2200, 1, 1)
 
 
@@ -36,7 +37,9 @@ def timestamps(rules: Any, number: int) -> Candidates:
     relative = {"lt_now": ("lt", _LONG_PAST), "gt_now": ("gt", _FAR_FUTURE)}
     named = {relative[option][0]: option for option in relative if given.pop(option, False)}
     given |= {bound: _timestamp(relative[option][1]) for bound, option in named.items()}
-    found = _on(_TIMESTAMPS, given, _instant(2026, 1, 1) + number * _SECOND)
+    # Bounds on both sides may be those of the range itself: then only what is beyond it breaks them.
+    bounded = not given.keys().isdisjoint(("gt", "gte")) and not given.keys().isdisjoint(("lt", "lte"))
+    found = _on(_BEYOND if bounded else _TIMESTAMPS, given, _instant(2026, 1, 1) + number * _SECOND)
     near = {named.get(option, option): values for option, values in found.near.items()}
     return Candidates(found.usual, found.edges, near, found.telling).map(_timestamp)
 

@@ -50,7 +50,7 @@ def answers_of_what_is_there(point: Point, target: Target) -> None:
     stage = Stage(target, point.place)
     request = stage.request(point.rpc)
     named = {field.name: value for field, value in request.ListFields() if field.name.endswith(("_id", "_ids"))}
-    unset = {name: "" for name in ("etag", "page_token") if point.rpc.has(name)}
+    unset = {name: "" for name in ("etag", "page_token", "cursor") if point.rpc.has(name)}
     _answers(point, target, {**named, **unset})
 
 

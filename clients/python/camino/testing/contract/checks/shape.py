@@ -14,8 +14,11 @@ def cases(point: Point) -> Cases:
 
 def declared_whole(rpc: Rpc) -> None:
     """It has a scope and an example; a list has pages (AIP-158); what can answer no failure of its own says so; what
-    streams does so both ways, and tells its requests apart."""
-    assert not rpc.one_way, f"{rpc.full_name} streams one way: this suite proves what streams both ways, or not at all"
+    streams requests answers each, and tells them apart; what tells can go on where it was broken off."""
+    assert not rpc.one_way, f"{rpc.full_name} streams its requests only: this suite proves what answers each of them"
+    cursors = [message.DESCRIPTOR.fields_by_name.get("cursor") for message in (rpc.request, rpc.reply)]
+    assert not rpc.telling or all(cursors), f"{rpc.full_name}: what tells has a `cursor`, there and back"
+    assert not rpc.telling or rpc.read_only, f"{rpc.full_name}: what tells has no side effects"
     sequences = [message.DESCRIPTOR.fields_by_name.get("sequence") for message in (rpc.request, rpc.reply)]
     assert not rpc.streaming or all(sequences), f"{rpc.full_name}: what streams has a `sequence`, there and back"
     assert not rpc.streaming or rpc.items_field, f"{rpc.full_name}: what streams has items that fail alone"
