@@ -2,87 +2,68 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import grpc
 import typer
 from camino.client import from_rpc_error
 
-from cli import output
-from cli.documents import Document, Parser
+from cli import output, reading
+from cli.documents import Document
 from cli.source import Problem
 from cli.targets import Targets
-
-_SUFFIXES = (".yaml", ".yml")
 
 
 def apply(
     targets: Targets,
-    file: Annotated[
-        list[Path], typer.Option("--file", "-f", help="A YAML file, a directory of them, or - for standard input.")
-    ],
+    file: reading.Files,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check the documents, and send nothing.")] = False,
 ) -> None:
-    """Publish rules, templates, segments, journeys and campaigns.
+    """Publish rules, templates, segments, webhooks of memberships, journeys and campaigns.
 
     All documents are checked first; if anything is wrong, nothing is sent.
     """
-    parser = Parser(targets.workspace)
-    for path in file:
-        _read(parser, path)
-    if parser.problems:
-        for problem in parser.problems:
-            output.complain(str(problem))
-        output.complain(f"nothing was sent: {len(parser.problems)} to mend")
-        raise typer.Exit(1)
     rows = []
+    secrets = []
     failed = 0
-    for document in parser.in_order():
-        version, result, problems = ("", "valid", []) if dry_run else _publish(targets, document)
-        rows.append((document.kind.name, document.id, version, result))
-        failed += bool(problems)
-        for problem in problems:
+    for document in reading.documents(file, targets.workspace):
+        published = _Published("", "valid") if dry_run else _publish(targets, document)
+        rows.append((document.kind.name, document.id, published.version, published.result))
+        failed += bool(published.problems)
+        for problem in published.problems:
             output.complain(f"{document.kind.words} {document.id}: {problem}")
+        if published.secret:
+            secrets.append(f"the secret of {document.kind.words} {document.id}, shown this once: {published.secret}")
     output.table("", ("kind", "id", "version", "result"), rows)
+    for secret in secrets:
+        output.say(secret)
     if failed:
         output.complain(f"{failed} of {len(rows)} failed")
         raise typer.Exit(1)
 
 
-def _read(parser: Parser, path: Path) -> None:
-    if str(path) == "-":
-        parser.read("standard input", sys.stdin.read())
-        return
-    paths = [path]
-    if path.is_dir():
-        paths = sorted(found for found in path.iterdir() if found.suffix in _SUFFIXES)
-        if not paths:
-            fix = "name a file, or a directory with *.yaml in it"
-            parser.problems.append(Problem(str(path), 0, "", "holds no YAML file", fix))
-    for each in paths:
-        try:
-            text = each.read_text(encoding="utf-8")
-        except OSError as error:
-            parser.problems.append(Problem(str(each), 0, "", f"can't be read: {error.strerror}", "name another file"))
-        except UnicodeDecodeError:
-            parser.problems.append(Problem(str(each), 0, "", "isn't UTF-8", "save it as UTF-8"))
-        else:
-            parser.read(str(each), text)
+@dataclass(frozen=True, slots=True)
+class _Published:
+    """What became of one document."""
+
+    version: object
+    result: str
+    problems: Sequence[Problem] = ()
+    secret: str = ""
 
 
-def _publish(targets: Targets, document: Document) -> tuple[object, str, list[Problem]]:
-    """(version, result, problems) of one document."""
+def _publish(targets: Targets, document: Document) -> _Published:
     kind = document.kind
     channel = targets.channel(kind.service)
     try:
         before = _etag(targets, document)
-        now = kind.publish(channel, document.request)
+        now, secret = kind.publish(channel, document.request)
     except grpc.RpcError as error:
-        return "", "failed", _problems(document, error)
+        return _Published("", "failed", _problems(document, error))
     result = "created" if before is None else "unchanged" if before == now.etag else "updated"
-    return getattr(now, "version", ""), result, []
+    return _Published(getattr(now, "version", ""), result, secret=secret)
 
 
 def _etag(targets: Targets, document: Document) -> str | None:

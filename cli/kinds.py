@@ -16,7 +16,9 @@ from camino.orchestrator.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from camino.orchestrator.v1.journey_service_pb2_grpc import JourneyServiceStub
 from camino.profile.v1 import profile_rules_service_pb2 as rules
 from camino.profile.v1.profile_rules_service_pb2_grpc import ProfileRulesServiceStub
+from camino.segment.v1 import membership_webhook_service_pb2 as webhooks
 from camino.segment.v1 import segment_service_pb2 as segments
+from camino.segment.v1.membership_webhook_service_pb2_grpc import MembershipWebhookServiceStub
 from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
 from google.protobuf.message import Message
 
@@ -47,7 +49,8 @@ class Kind:
 
     @property
     def plural(self) -> str:
-        return self.noun.rpartition("_")[2] if self.single else f"{self.noun}s"
+        word = self.noun.rpartition("_")[2]
+        return word if self.single else f"{word}s"
 
     @property
     def id_field(self) -> str:
@@ -57,9 +60,10 @@ class Kind:
         request = getattr(self.requests, f"{self.verb}{self.name}Request")
         return request(**self._named(workspace, id_))
 
-    def publish(self, channel: Any, request: Message) -> Message:
-        """The resource as it's now. Raises grpc.RpcError."""
-        return getattr(getattr(self.stub(channel), f"{self.verb}{self.name}")(request), self.noun)
+    def publish(self, channel: Any, request: Message) -> tuple[Message, str]:
+        """The resource as it's now, and the secret that is told of it this once, if any. Raises grpc.RpcError."""
+        reply = getattr(self.stub(channel), f"{self.verb}{self.name}")(request)
+        return getattr(reply, self.noun), getattr(reply, "secret", "")
 
     def get(self, channel: Any, workspace: str, id_: str) -> Message:
         """Raises grpc.RpcError."""
@@ -81,6 +85,7 @@ KINDS = (
     Kind("ProfileRules", "profile", "Publish", "definition", rules, ProfileRulesServiceStub, single=True),
     Kind("Template", "channels", "Publish", "content", templates, TemplateServiceStub),
     Kind("Segment", "segment", "Publish", "definition", segments, SegmentServiceStub),
+    Kind("MembershipWebhook", "segment", "Put", "definition", webhooks, MembershipWebhookServiceStub),
     Kind("Journey", "orchestrator", "Publish", "definition", journeys, JourneyServiceStub),
     Kind("Campaign", "orchestrator", "Schedule", "definition", campaigns, CampaignServiceStub),
 )

@@ -9,6 +9,7 @@ from cli import (
     contract,
     dead_letters,
     erase,
+    estimate,
     explain,
     export,
     get,
@@ -20,6 +21,7 @@ from cli import (
     tokens,
     top,
     up,
+    webhooks,
     workspaces,
 )
 from cli.targets import client
@@ -32,6 +34,7 @@ app = typer.Typer(
 )
 app.command("up")(up.up)
 app.command("apply")(client(apply.apply))
+app.command("estimate")(client(estimate.estimate))
 app.command("get")(client(get.get))
 app.command("send-event")(client(send_event.send_event))
 app.command("erase")(client(erase.erase))
@@ -58,6 +61,12 @@ _dead_letters = typer.Typer(help="Inputs that a service could not handle.", no_a
 _dead_letters.command("list")(client(dead_letters.list_dead_letters))
 _dead_letters.command("redrive")(client(dead_letters.redrive))
 app.add_typer(_dead_letters, name="dead-letters")
+
+_webhooks = typer.Typer(help="Webhooks that are told of changes of membership.", no_args_is_help=True)
+_webhooks.command("test")(client(webhooks.test))
+_webhooks.command("rotate")(client(webhooks.rotate))
+_webhooks.command("delete")(client(webhooks.delete))
+app.add_typer(_webhooks, name="webhooks")
 
 _workspaces = typer.Typer(help="Workspaces of tests and trials.", no_args_is_help=True)
 _workspaces.command("delete")(client(workspaces.delete))

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from camino.segment.v1 import segment_pb2
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
 from camino.segment.v1.segment_pb2 import (
     CONDITION_VERDICT_FALSE,
     CONDITION_VERDICT_TRUE,
@@ -19,13 +22,14 @@ _STYLES = {CONDITION_VERDICT_TRUE: "green", CONDITION_VERDICT_FALSE: "red"}
 _ENOUGH = 60
 
 
-def show(profile_id: str, found: MembershipExplanation) -> None:
-    """The whole first, then what it comes from, then what happened before."""
+def show(profile_id: str, found: MembershipExplanation, at: str = "") -> None:
+    """The whole first, then what it comes from, then what happened before; `at` is the instant that was asked for, if
+    any."""
     output.say(f"profile {profile_id} {_standing(found)}")
     if found.HasField("condition"):
         output.show(_tree(found.condition))
     if found.HasField("membership"):
-        output.say(history(found.membership))
+        output.say(f"today: {history(found.membership)}" if at else history(found.membership))
 
 
 def history(held: Membership) -> str:
@@ -43,6 +47,18 @@ def history(held: Membership) -> str:
     return line
 
 
+def transitions(told: Iterable[MembershipChanged], most: int, until: str = "") -> None:
+    """A table of entries and exits, newest first, of which there are up to so many; `until` an instant, if they're told
+    from there back."""
+    title = f"last {most} entries and exits" + (f" until {until}" if until else "")
+    output.table(title, ("at", "segment", "what", "because", "profile"), map(_transition, told))
+
+
+def _transition(one: MembershipChanged) -> tuple[str, ...]:
+    what = "entered" if one.member else "left"
+    return output.instant(one.effective_at), one.segment_id, what, _because(one), one.profile_id
+
+
 def _standing(found: MembershipExplanation) -> str:
     if found.evaluation_error:
         return f"can't be evaluated: {found.evaluation_error}"
@@ -54,11 +70,11 @@ def _standing(found: MembershipExplanation) -> str:
     return f"{standing}, at {output.instant(found.evaluate_time)} by version {found.segment_version}"
 
 
-def _because(held: Membership) -> str:
-    cause = output.enum_name(held, "cause")
+def _because(what: Membership | MembershipChanged) -> str:
+    cause = output.enum_name(what, "cause")
     if not cause:
         return ""
-    return f"by {cause} {held.event_id}".rstrip() + f" and version {held.segment_version}"
+    return f"by {cause} {what.event_id}".rstrip() + f" and version {what.segment_version}"
 
 
 def _tree(condition: ExplainedCondition) -> Tree:

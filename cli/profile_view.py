@@ -1,10 +1,11 @@
-"""One person as an operator looks at them: who, what they agreed to, what they did, which segments they're in, and what
-was decided about them."""
+"""One person as an operator looks at them: who, what they agreed to, what they did, which segments they're in and
+were in, and what was decided about them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import grpc
@@ -14,11 +15,13 @@ from camino.orchestrator.v1.decision_service_pb2_grpc import DecisionServiceStub
 from camino.profile.v1.profile_pb2 import Event, Profile
 from camino.profile.v1.profile_service_pb2 import GetProfileRequest, ListEventsRequest
 from camino.profile.v1.profile_service_pb2_grpc import ProfileServiceStub
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
 from camino.segment.v1.segment_pb2 import Membership
 from camino.segment.v1.segment_service_pb2 import ListMembershipsRequest
 from camino.segment.v1.segment_service_pb2_grpc import SegmentServiceStub
+from google.protobuf.timestamp_pb2 import Timestamp
 
-from cli import failures, membership_view, output, values
+from cli import failures, membership_view, output, transitions, values
 from cli.targets import Targets
 
 _LAST = 10
@@ -29,13 +32,15 @@ class Person:
     profile: Profile
     events: list[Event]
     memberships: list[Membership]
+    transitions: list[MembershipChanged]
     decisions: list[Decision]
     troubles: list[str]
     """Why memberships or decisions aren't known, when they aren't: the profile is shown all the same."""
 
 
-def find(targets: Targets, profile_id: str, identity: str) -> Person:
-    """By id, or by identity when that's given. Raises grpc.RpcError, and ValueError for what is no identity."""
+def find(targets: Targets, profile_id: str, identity: str, until: Timestamp | None) -> Person:
+    """By id, or by identity when that's given; with the segments as they were at an instant, when that's given. Raises
+    grpc.RpcError, and ValueError for what is no identity."""
     profiles = ProfileServiceStub(targets.channel("profile"))
     request = GetProfileRequest(workspace_id=targets.workspace)
     if identity:
@@ -46,10 +51,18 @@ def find(targets: Targets, profile_id: str, identity: str) -> Person:
     which = {"workspace_id": targets.workspace, "profile_id": profile.profile_id, "page_size": _LAST}
     events = profiles.ListEvents(ListEventsRequest(**which)).events
     memberships: list[Membership] = []
+    told: list[MembershipChanged] = []
     decisions: list[Decision] = []
     troubles: list[str] = []
     try:
-        memberships += _memberships(targets, profile.profile_id)
+        of_segments = transitions.newest(targets, profile.profile_id, until)
+        if until is None:
+            memberships += _memberships(targets, profile.profile_id)
+            told += islice(of_segments, _LAST)
+        else:
+            every = list(of_segments)
+            memberships += transitions.standings(every)
+            told += every[:_LAST]
     except grpc.RpcError as error:
         troubles.append(f"memberships are not known: {failures.line(error)}")
     try:
@@ -57,7 +70,7 @@ def find(targets: Targets, profile_id: str, identity: str) -> Person:
         decisions += stub.ListDecisions(ListDecisionsRequest(**which)).decisions
     except grpc.RpcError as error:
         troubles.append(f"decisions are not known: {failures.line(error)}")
-    return Person(profile, list(events), memberships, decisions, troubles)
+    return Person(profile, list(events), memberships, told, decisions, troubles)
 
 
 def _memberships(targets: Targets, profile_id: str) -> Iterator[Membership]:
@@ -76,11 +89,13 @@ def plain(person: Person) -> dict[str, Any]:
         "profile": output.plain(person.profile),
         "events": [output.plain(event) for event in person.events],
         "memberships": [output.plain(held) for held in person.memberships],
+        "transitions": [output.plain(one) for one in person.transitions],
         "decisions": [output.plain(decision) for decision in person.decisions],
     }
 
 
-def show(person: Person) -> None:
+def show(person: Person, at: str) -> None:
+    """`at` is the instant of the segments, empty for now."""
     profile = person.profile
     facts = [
         ("profile", profile.profile_id),
@@ -94,7 +109,9 @@ def show(person: Person) -> None:
     output.table("attributes", ("name", "value", "observed"), _attributes(profile))
     output.table("consents", ("channel", "topic", "state", "changed", "source"), _consents(profile))
     output.table(f"last {_LAST} events", ("at", "type", "event id", "properties"), map(_event, person.events))
-    output.table("segments", ("segment", "member", "what happened"), map(_membership, person.memberships))
+    segments = [_membership(held, profile.profile_id) for held in person.memberships]
+    output.table(f"segments at {at}" if at else "segments", ("segment", "member", "what happened"), segments)
+    membership_view.transitions(person.transitions, _LAST, at)
     output.table(
         f"last {_LAST} decisions: why they did, or didn't, get it",
         ("at", "from", "step", "channel", "topic", "verdict", "because"),
@@ -122,8 +139,9 @@ def _consents(profile: Profile) -> list[tuple[str, ...]]:
     ]
 
 
-def _membership(held: Membership) -> tuple[str, ...]:
-    return held.segment_id, "yes" if held.member else "no", membership_view.history(held)
+def _membership(held: Membership, profile_id: str) -> tuple[str, ...]:
+    segment = held.segment_id if held.profile_id == profile_id else f"{held.segment_id} (as {held.profile_id})"
+    return segment, "yes" if held.member else "no", membership_view.history(held)
 
 
 def _event(event: Event) -> tuple[str, ...]:

@@ -75,9 +75,7 @@ class Stack:
         """Start everything, and return when every service is serving. Raises `StackError`."""
         self.prepare()
         try:
-            if not self.nats_url:
-                self._nats_port = free_port()
-                self.start_one("nats")
+            self.start_broker()
             for name in SERVICES:
                 self.start_one(name)
             self.wait_serving()
@@ -90,6 +88,12 @@ class Stack:
         (self.data / "logs").mkdir(parents=True, exist_ok=True)
         self.ports = {name: self.ports.get(name, 0) or free_port() for name in SERVICES}
         self.metrics_ports = {name: self.metrics_ports.get(name, 0) or free_port() for name in SERVICES}
+
+    def start_broker(self) -> None:
+        """Start a broker, unless another one is used. It may not be answering yet when this returns."""
+        if not self.nats_url:
+            self._nats_port = free_port()
+            self.start_one("nats")
 
     def start_one(self, name: str) -> None:
         """Start a service, or `nats`, as it was started first."""
