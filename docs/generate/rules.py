@@ -93,6 +93,11 @@ def _duration(rules: validate_pb2.DurationRules) -> list[str]:
     return _bounds(rules, _time)
 
 
+def _timestamp(rules: validate_pb2.TimestampRules) -> list[str]:
+    _known(rules, "gte", "lte")
+    return _bounds(rules, lambda at: str(at.ToJsonString()))
+
+
 def _bounds(rules: Any, said: Callable[[Any], str]) -> list[str]:
     if rules.HasField("gte") and rules.HasField("lte"):
         return [f"{said(rules.gte)} to {said(rules.lte)}"]
@@ -140,5 +145,6 @@ _KINDS: Mapping[str, Callable[[Any], list[str]]] = {
     "int64": _number,
     "double": _number,
     "duration": _duration,
+    "timestamp": _timestamp,
     "map": _map,
 }

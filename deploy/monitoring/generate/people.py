@@ -9,6 +9,8 @@ from deploy.monitoring.generate.panels import Query, graph, page, quantile, rate
 _CALLS = "camino_rpc_duration_seconds"
 _LATE = "camino_timer_lateness_seconds"
 _CHANGES = 'consumer=~".*-changes"'
+_POSTS = "camino_segment_webhook_duration_seconds"
+_TAKEN = "camino_segment_webhook_lateness_seconds"
 _MEMBERSHIPS = 'loop="membership-timers"'
 
 
@@ -65,5 +67,25 @@ def dashboard() -> Dashboard:
             "short",
             Query("sum by (namespace) (camino_segment_computing{HERE})", "{{namespace}}"),
             about="After a publication, until every profile has been evaluated by it.",
+        ),
+        Row("Webhooks"),
+        graph(
+            "Messages by what came of them",
+            "ops",
+            Query(rate(f"{_POSTS}_count", "outcome"), "{{outcome}}"),
+            about="What isn't taken is posted again, ever more rarely.",
+        ),
+        graph("A message, p99", "s", Query(quantile(0.99, _POSTS, "outcome"), "{{outcome}}")),
+        graph(
+            "Taken after publication",
+            "s",
+            Query(quantile(0.5, _TAKEN, "namespace"), "p50"),
+            Query(quantile(0.99, _TAKEN, "namespace"), "p99"),
+        ),
+        graph(
+            "Failing for the longest",
+            "s",
+            Query("max by (namespace) (camino_segment_webhook_failing_age_seconds{HERE})", "{{namespace}}"),
+            about="What isn't taken within 7 days is lost to the webhook.",
         ),
     )
