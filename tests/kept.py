@@ -33,7 +33,8 @@ async def messages(broker: Broker) -> Kept:
     found: Kept = {}
     for stream in await broker.jetstream.streams_info():
         name = str(stream.config.name)
-        for number in range(stream.state.first_seq, stream.state.last_seq + 1):
+        # One that never had any says that its first is number 0.
+        for number in range(max(stream.state.first_seq, 1), stream.state.last_seq + 1):
             try:
                 message = await broker.jetstream.get_msg(name, number)
             except NotFoundError:

@@ -9,14 +9,19 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NoReturn
 
 import grpc
 from camino.ops.v1 import dead_letter_service_pb2_grpc, personal_data_service_pb2_grpc, workspace_service_pb2_grpc
 from camino.profile.v1 import profile_pb2
 from camino.profile.v1.profile_events_pb2 import ProfileChanged
-from camino.segment.v1 import segment_pb2, segment_service_pb2, segment_service_pb2_grpc
-from camino.segment.v1.segment_events_pb2 import MEMBERSHIP_CAUSE_ERASURE, MembershipChanged
+from camino.segment.v1 import (
+    membership_webhook_service_pb2_grpc,
+    segment_pb2,
+    segment_service_pb2,
+    segment_service_pb2_grpc,
+)
+from camino.segment.v1.segment_events_pb2 import MEMBERSHIP_CAUSE_ERASURE, EvaluationRequested, MembershipChanged
 from camino.type.v1.value_pb2 import Value
 from google.protobuf import json_format
 from nats.js.errors import NotFoundError
@@ -33,12 +38,17 @@ from services.chassis.telemetry import Telemetry
 from services.chassis.testing import FakeClock, eventually, serving
 from services.segment import convert
 from services.segment.app import SegmentConfig, build
+from services.segment.domain import NEVER
+from services.segment.estimating import Estimating
 from services.segment.intake import Intake
 from services.segment.measures import ERASED_FACTS, EVALUATION_ERRORS
 from services.segment.merging import Merging
+from services.segment.outbox import Outbox
 from services.segment.profiles import Profiles
 from services.segment.registry import Registry
+from services.segment.rollout import Rollout
 from services.segment.service import SegmentServicer
+from services.segment.shards import Shards
 from services.segment.store import SCHEMAS, Store
 from tests.servers import NatsServer
 
@@ -62,6 +72,7 @@ class World:
         self.config = config
         self.clock = clock
         self.stub = segment_service_pb2_grpc.SegmentServiceStub(channel)
+        self.webhooks = membership_webhook_service_pb2_grpc.MembershipWebhookServiceStub(channel)
         self.personal_data = personal_data_service_pb2_grpc.PersonalDataServiceStub(channel)
         self.dead_letters = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
         self.workspaces = workspace_service_pb2_grpc.WorkspaceServiceStub(channel)
@@ -182,12 +193,34 @@ class World:
         return (await self.stub.CheckMembership(request)).answers[0]
 
     async def explain(
-        self, profile_id: str, segment_id: str, context: Mapping[str, Value] = MappingProxyType({})
+        self,
+        profile_id: str,
+        segment_id: str,
+        context: Mapping[str, Value] = MappingProxyType({}),
+        *,
+        at: int | None = None,
     ) -> segment_pb2.MembershipExplanation:
         request = segment_service_pb2.ExplainMembershipRequest(
             workspace_id=WORKSPACE, segment_id=segment_id, profile_id=profile_id, context=context
         )
+        if at is not None:
+            request.at.CopyFrom(convert.timestamp(at))
         return (await self.stub.ExplainMembership(request)).explanation
+
+    async def history(self, profile_id: str, size: int = 0) -> list[MembershipChanged]:
+        """A person's transitions, from the newest on."""
+        found: list[MembershipChanged] = []
+        token = ""
+        while True:
+            reply = await self.stub.ListTransitions(
+                segment_service_pb2.ListTransitionsRequest(
+                    workspace_id=WORKSPACE, profile_id=profile_id, page_size=size, page_token=token
+                )
+            )
+            found += reply.transitions
+            token = reply.next_page_token
+            if not token:
+                return found
 
 
 def profile(
@@ -244,7 +277,7 @@ async def profile_stream(nats: NatsServer) -> AsyncIterator[Broker]:
     try:
         yield broker
     finally:
-        for stream in ("CAMINO_PROFILE", "CAMINO_SEGMENT"):
+        for stream in ("CAMINO_PROFILE", "CAMINO_SEGMENT", "CAMINO_SEGMENT_WORK"):
             with suppress(NotFoundError):
                 await broker.jetstream.delete_stream(stream)
         await broker.close()
@@ -265,6 +298,9 @@ class Replica:
     store: Store
     clock: FakeClock
     relayed: list[Document] = field(default_factory=list)
+    published: Published = field(default_factory=lambda: Published())
+    page: int = 200
+    """How many profiles are evaluated at once after a publication."""
 
     def __post_init__(self) -> None:
         self.registry = Registry(self.store, self.clock)
@@ -275,8 +311,55 @@ class Replica:
         self.merging = Merging(self.store, self.profiles, self.relayed.extend, dropped)
         self.intake = Intake(self.merging)
         self.servicer = SegmentServicer(
-            self.store, self.registry, self.clock, PARTITIONS, lambda partition, at: None, errors
+            self.store,
+            self.registry,
+            self.clock,
+            PARTITIONS,
+            lambda partition, at: None,
+            errors,
+            Estimating(self.store, self.clock, PARTITIONS, errors),
+            _unwatched,
         )
+        self.outbox = Outbox(self.store, self.published)
+        self.rollout = Rollout(
+            self.store,
+            self.registry,
+            self.outbox,
+            self.published,
+            self.clock,
+            PARTITIONS,
+            lambda: range(PARTITIONS),
+        )
+        self.shards = Shards(
+            self.store,
+            self.registry,
+            self.profiles,
+            self.outbox,
+            self.published,
+            self.clock,
+            lambda partition, at: None,
+            page=self.page,
+        )
+
+    async def look_at_publications(self) -> bool:
+        """Do what is due for what was published, and a page of what was asked for. Whether there was anything."""
+        found = (await self.store.catalogues.scan(limit=100)).documents
+        due = [document for document in found if document.body.get("compute_at", NEVER) <= self.clock.now()]
+        await self.rollout.act(due)
+        asked = list(self.published.asked)
+        await self.shards.handle(asked)
+        # Only now: what isn't handled comes again.
+        del self.published.asked[: len(asked)]
+        return bool(due or asked)
+
+    async def roll_out(self) -> None:
+        """Let what was published come to serve."""
+        while await self.look_at_publications():
+            pass
+
+
+def _unwatched(_request: segment_service_pb2.WatchMembershipsRequest) -> NoReturn:
+    raise AssertionError("without a broker there is nothing to follow")
 
 
 class Published:
@@ -284,10 +367,14 @@ class Published:
 
     def __init__(self) -> None:
         self.kept: list[MembershipChanged] = []
+        self.asked: list[EvaluationRequested] = []
         self._seen: dict[str, list[MembershipChanged]] = {}
 
     async def publish(self, batch: Sequence[Outgoing]) -> None:
         for item in batch:
+            if isinstance(item.message, EvaluationRequested):
+                self.asked.append(item.message)
+                continue
             assert isinstance(item.message, MembershipChanged)
             self.kept.append(item.message)
             seen = self._seen.setdefault(item.message.profile_id, [])

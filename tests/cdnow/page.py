@@ -36,7 +36,7 @@ def examples() -> str:
         parts.append(f"## {name}.yaml")
         for said, id_, text in _written(path.read_text()):
             definition = definitions.definition_of(documents[id_].request.definition)
-            number = sum(published.by_id[id_].verdict(one, AS_OF)[0] for one in facts)
+            number = sum(published.by_id[id_].ask(one, AS_OF)[0] for one in facts)
             parts += [
                 *said,
                 f"**{definition.display_name}**: `{id_}`, {number:,} people",

@@ -16,7 +16,8 @@ from services.segment import convert
 from services.segment.erasing import Erasing
 from services.segment.outbox import Outbox
 from services.segment.rules import Rules
-from services.segment.state import ProfileState, Transition
+from services.segment.standing import Transition
+from services.segment.state import ProfileState
 from services.segment.store import Store
 from services.segment.timers import Timers
 from tests.cdnow.cohort import WORKSPACE, Customer

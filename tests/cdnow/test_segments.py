@@ -18,7 +18,7 @@ from services.chassis.clock import DAY, Instant
 from services.chassis.wire import instant
 from services.segment.app import SegmentConfig
 from services.segment.rules import Rules
-from services.segment.state import Cause
+from services.segment.standing import Cause
 from tests.cdnow import rules as published_rules
 from tests.cdnow.cohort import EVERY, FILE, Customer, load, midnight
 from tests.cdnow.oracle import SEGMENTS, Oracle
@@ -119,7 +119,7 @@ def test_batch_says_of_whole_histories_what_sql_says(cohort: list[Customer], rul
                 continue  # Nobody is in a segment before anything is known of them.
             facts = customer.facts(at)
             for segment in rules.by_id.values():
-                if segment.verdict(facts, at)[0]:
+                if segment.ask(facts, at)[0]:
                     found[segment.segment_id, at].add(customer.customer_id)
     assert difference(found, members, (customer.customer_id for customer in cohort)) == {}
 

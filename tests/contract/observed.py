@@ -7,8 +7,8 @@ import asyncio
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import ExitStack, aclosing, contextmanager
 from dataclasses import replace
 from hashlib import blake2b
 from itertools import count
@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 import nats
 from camino.testing.contract.target import Fact
 from camino.testing.fake.script import Held
-from camino.testing.rpcs import Rpc
+from camino.testing.rpcs import Rpc, rpcs
 from camino.type.v1.messaging_pb2 import CHANNEL_EMAIL
 from nats.aio.msg import Msg
 
@@ -47,6 +47,7 @@ forgetting an export, isn't waited for."""
 _TIMERS = ("wake_at", "resend_at")
 """Those that say when a document goes on by itself: none may fire between two looks at the state."""
 _CALM = 3
+_TELLING = {rpc.full_name for rpc in rpcs() if rpc.telling}
 
 
 class _Servicer:
@@ -57,8 +58,16 @@ class _Servicer:
         self._entered = entered
         self._holds = holds
 
-    def __getattr__(self, method: str) -> Callable[[Any, Any], Coroutine[Any, Any, Any]]:
+    def __getattr__(self, method: str) -> Callable[[Any, Any], Any]:
         name = f"{self._mount.service}.{method}"
+
+        async def tell(request: Any, context: Any) -> AsyncIterator[Any]:
+            self._entered[name] += 1
+            if hold := self._holds.get(name):
+                await hold.keep()
+            async with aclosing(getattr(self._mount.servicer, method)(request, context)) as responses:
+                async for response in responses:
+                    yield response
 
         async def call(request: Any, context: Any) -> Any:
             self._entered[name] += 1
@@ -67,7 +76,7 @@ class _Servicer:
             # Asked for at each call, so that a test can put another method in its place.
             return await getattr(self._mount.servicer, method)(request, context)
 
-        return call
+        return tell if name in _TELLING else call
 
 
 class _Doubtful(LogProvider):

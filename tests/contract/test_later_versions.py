@@ -41,6 +41,8 @@ def test_facts_with_unknown_fields_have_all_their_effects(watched: tuple[Target,
     members = next(rpc for rpc in rpcs() if rpc.name == "SegmentService.ListMembers")
     request = members.request(workspace_id=stage.workspace_id, segment_id="loyal")
     target.eventually(lambda: target.call(members, request).must_be_ok().profile_ids, "the buyer is a member")
+    # Which is to be evaluated for those who are there.
+    stage.varied("camino.segment.v1.SegmentService.PublishSegment", ("segment_id",), 2)
     stage.carry_out(next(rpc for rpc in rpcs() if rpc.name == "OperationService.EraseProfile"))
     observed.state()  # waits until nothing is under way any more
     published = observed.facts(stage.workspace_id)

@@ -30,6 +30,7 @@ from services.profile.rules_service import ProfileRulesServicer
 from services.profile.service import ProfileServicer
 from services.segment.service import SegmentServicer
 from tests.contract import streams_sabotaged as streams
+from tests.contract import tellings_sabotaged as tellings
 from tests.contract.services import services
 
 Sabotage = Callable[[pytest.MonkeyPatch], None]
@@ -337,6 +338,17 @@ def sources_forgotten(patch: pytest.MonkeyPatch) -> None:
         (streams.streams_for_everybody, "ProfileService.StreamEvents", "knows its callers"),
         (streams.streams_for_everybody, "ProfileService.StreamEvents", "needs exactly its scope"),
         (streams.streams_for_everybody, "ProfileService.StreamProfiles", "keeps workspaces apart"),
+        (tellings.tells_only_what_there_is, "SegmentService.WatchMemberships", "tells what comes"),
+        (tellings.tells_only_what_comes, "SegmentService.WatchMemberships", "tells what comes"),
+        (tellings.begins_anew_at_any_cursor, "SegmentService.WatchMemberships", "goes on from its cursor"),
+        (tellings.goes_on_at_the_end, "SegmentService.WatchMemberships", "goes on from its cursor"),
+        (tellings.ends_when_all_is_told, "SegmentService.WatchMemberships", "tells what comes"),
+        (tellings.any_cursor_will_do, "SegmentService.WatchMemberships", "refuses a foreign cursor"),
+        (tellings.cursors_of_any_question, "SegmentService.WatchMemberships", "refuses a foreign cursor"),
+        (tellings.watches_for_nobody, "SegmentService.WatchMemberships", "keeps a deadline"),
+        (tellings.watches_for_nobody, "SegmentService.WatchMemberships", "stops when cancelled"),
+        (tellings.tells_everybody, "SegmentService.WatchMemberships", "knows its callers"),
+        (tellings.tells_everybody, "SegmentService.WatchMemberships", "keeps workspaces apart"),
     ],
     ids=lambda value: value.__name__ if callable(value) else "",
 )

@@ -18,6 +18,8 @@ from camino.ops.v1 import workspace_service_pb2
 from camino.ops.v1.workspace_service_pb2_grpc import WorkspaceServiceStub
 from camino.orchestrator.v1 import campaign_pb2
 from camino.profile.v1 import operation_service_pb2, profile_rules_service_pb2, profile_service_pb2
+from camino.segment.v1 import membership_webhook_service_pb2
+from camino.segment.v1.membership_webhook_service_pb2_grpc import MembershipWebhookServiceStub
 from camino.type.v1 import messaging_pb2
 from structlog.testing import capture_logs
 
@@ -146,6 +148,14 @@ async def fill(deployment: Deployment, workspace_id: str, name: str) -> None:
             definition={"namespaces": [{"name": "loyalty_card", "priority": 300}]},
         )
     )
+    async with open_channel(home.addresses["segment"]) as channel:
+        await MembershipWebhookServiceStub(channel).PutMembershipWebhook(
+            membership_webhook_service_pb2.PutMembershipWebhookRequest(
+                workspace_id=workspace_id,
+                membership_webhook_id="hook",
+                definition={"url": "https://127.0.0.1:9", "paused": True},
+            )
+        )
     eva = await home.person(f"{name}-eva", first_name="Eva")
     erase = operation_service_pb2.EraseProfileRequest(workspace_id=workspace_id, profile_id=eva)
     await home.done((await home.operations.EraseProfile(erase)).operation)
@@ -172,7 +182,8 @@ async def test_nothing_is_left_of_it_and_nothing_else_is_touched(deployment: Dep
             ("profile", name)
             for name in ("rules", "identities", "profiles", "events", "records", "operations", "exports")
         ),
-        *(("segment", name) for name in ("catalogues", "definitions", "facts", "memberships", "dead_letters")),
+        *(("segment", name) for name in ("catalogues", "definitions", "facts", "memberships", "transitions")),
+        *(("segment", name) for name in ("webhooks", "dead_letters")),
         *(("orchestrator", name) for name in ("journeys", "campaigns", "runs", "shards", "audiences")),
         *(("orchestrator", name) for name in ("journey_versions", "decisions", "erased", "dead_letters")),
         *(

@@ -1,5 +1,5 @@
 """kill -9 of services while people turn out to be one: nobody half merged, no event lost, everybody in the segment that
-they belong to."""
+they belong to, and whoever follows that told so."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import random
 from collections.abc import Sequence
 
 import pytest
+from camino.client import connect
 from camino.profile.v1 import profile_service_pb2 as pb
 from camino.segment.v1 import segment_service_pb2
 
 from bench.fixture import Measured, measured
+from examples.audience.audience import Audience
 from services.chassis.testing import eventually
 from tests.faults.retrying import retried
 
@@ -48,6 +50,8 @@ async def test_people_turn_out_to_be_one_wholly(victims: Sequence[str]) -> None:
     chance = random.Random(1)
     async with measured() as stack:
         await stack.publish(WORKSPACE)
+        audience = Audience(":memory:")
+        following = asyncio.create_task(follow(stack, audience))
         tasks = [(person, number) for person in range(PEOPLE) for number in range(DEVICES)]
         chance.shuffle(tasks)
         ids = {person: set[str]() for person in range(PEOPLE)}
@@ -91,9 +95,25 @@ async def test_people_turn_out_to_be_one_wholly(victims: Sequence[str]) -> None:
 
         async def members() -> bool:
             request = segment_service_pb2.ListMembersRequest(workspace_id=WORKSPACE, segment_id="bought")
-            return set((await stack.segments.ListMembers(request)).profile_ids) == set(survivors.values())
+            listed = await retried(lambda: stack.segments.ListMembers(request))
+            return set(listed.profile_ids) == set(survivors.values())
 
         await eventually(members, within_s=30)
+
+        # Who has followed all along, over streams that were cut, knows it too.
+        async def copied() -> bool:
+            assert not following.done(), following
+            known_ids = set[str]().union(*ids.values())
+            return {id_ for id_ in known_ids if "bought" in audience.segments_of(id_)} == set(survivors.values())
+
+        await eventually(copied, within_s=30)
+        following.cancel()
+
+
+async def follow(stack: Measured, audience: Audience) -> None:
+    async with connect(segment=stack.stack.target("segment")) as client:
+        async for anew, response in client.watch_memberships(WORKSPACE, ["bought"], cursor=audience.cursor):
+            audience.take(anew, response)
 
 
 async def get(stack: Measured, profile_id: str):  # type: ignore[no-untyped-def]

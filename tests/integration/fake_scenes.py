@@ -87,6 +87,17 @@ def _campaign(
     return "CampaignService.ScheduleCampaign", {"campaign_id": "autumn", "definition": definition, "etag": etag}
 
 
+def _hook(
+    url: str = "https://decisions.example.com/camino", etag: str = "", **definition: Any
+) -> tuple[str, dict[str, Any]]:
+    request = {"membership_webhook_id": "hook", "definition": {"url": url, **definition}, "etag": etag}
+    return "MembershipWebhookService.PutMembershipWebhook", request
+
+
+def _of_hook(method: str) -> tuple[str, dict[str, Any]]:
+    return f"MembershipWebhookService.{method}", {"membership_webhook_id": "hook"}
+
+
 def _autumn(verb: str) -> tuple[str, dict[str, Any]]:
     return f"CampaignService.{verb}Campaign", {"campaign_id": "autumn"}
 
@@ -250,6 +261,15 @@ SCENES: dict[str, Scene] = {
         ("SegmentService.ListMembers", {"segment_id": "nobody"}),
         ("SegmentService.ListMemberships", {"profile_id": "a"}),
         ("SegmentService.ListMemberships", {"profile_id": "a", "page_token": "no"}),
+        ("SegmentService.ListTransitions", {"profile_id": "a"}),
+        ("SegmentService.ListTransitions", {"profile_id": "a", "page_token": "no"}),
+        ("SegmentService.EstimateSegment", {"segment_id": "new", "definition": {"condition": _CITY}}),
+        ("SegmentService.EstimateSegment", {"segment_id": "loyal", "definition": {"condition": _asking("nobody")}}),
+        ("SegmentService.EstimateSegment", {"segment_id": "loyal", "definition": {"condition": _asking("disloyal")}}),
+        ("SegmentService.WatchMemberships", {}),
+        ("SegmentService.WatchMemberships", {"segment_ids": ["loyal", "row-3", "loyal"]}),
+        ("SegmentService.WatchMemberships", {"segment_ids": ["loyal", "nobody"]}),
+        ("SegmentService.WatchMemberships", {"segment_ids": ["nobody"], "cursor": "no"}),
         ("SegmentService.ExplainMembership", {"segment_id": "nobody", "profile_id": "a"}),
         ("SegmentService.ExplainMembership", {"segment_id": "loyal", "profile_id": "a", "context": {"n": {}}}),
         ("SegmentService.CheckMembership", {"queries": [{"profile_id": "a", "segment_ids": ["loyal", "other"]}]}),
@@ -328,5 +348,26 @@ SCENES: dict[str, Scene] = {
         ("DeadLetterService.ListDeadLetters", {}),
         ("DeadLetterService.ListDeadLetters", {"page_token": "?"}),
         ("DeadLetterService.RedriveDeadLetter", {"dead_letter_id": "none"}),
+    ],
+    "webhooks": [
+        _hook("http://decisions.example.com", segment_ids=["nowhere"]),
+        _hook("https://user@decisions.example.com/"),
+        _hook("https://decisions.example.com/#"),
+        _hook("ftp://decisions.example.com/"),
+        _hook("https://:80"),
+        _of_hook("GetMembershipWebhook"),
+        _of_hook("RotateWebhookSecret"),
+        _of_hook("SendTestWebhook"),
+        _hook(etag="none-yet"),
+        _hook(),
+        _hook(etag="whatever"),
+        _hook(paused=True, etag="stale"),
+        _hook("http://localhost:8080", paused=True),
+        _of_hook("GetMembershipWebhook"),
+        _of_hook("RotateWebhookSecret"),
+        ("MembershipWebhookService.ListMembershipWebhooks", {}),
+        *[_of_hook("DeleteMembershipWebhook")] * 2,
+        _hook(),
+        ("MembershipWebhookService.ListMembershipWebhooks", {}),
     ],
 }

@@ -14,6 +14,7 @@ from typing import Any
 import bson
 import pytest
 
+from services.chassis import engine
 from services.chassis.documents import Collection, Database, Document, Index, Owner, Schema, Value, change
 from services.chassis.errors import Contention, InvalidPageToken, StoreUnavailable
 from services.chassis.mongo import MongoDatabase
@@ -442,6 +443,9 @@ async def test_scan_is_by_id_and_by_prefix(things: Collection) -> None:
             found += [document.id for document in page.documents]
             page = await things.scan(limit=2, prefix=prefix, after=page.next)
         assert found + [document.id for document in page.documents] == expected
+        for last in ["", "a", "a/1", "a/1x", "a1", "\U0010ffff"]:
+            page = await things.scan(limit=100, prefix=prefix, after=engine.scan_token("things", prefix, last))
+            assert [document.id for document in page.documents] == [id_ for id_ in expected if id_ > last]
 
 
 # --- many at once -----------------------------------------------------------------------------------------------------

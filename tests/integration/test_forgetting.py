@@ -88,6 +88,7 @@ async def test_all_four_services_show_and_forget_somebody(tmp_path: Path) -> Non
         assert [run["stepId"] for run in document["orchestrator"]["runs"]] == ["rest"]
         assert len(document["orchestrator"]["decisions"]) == 1
         assert [one["segmentId"] for one in document["segment"]["memberships"]] == ["all"]
+        assert [(one["segmentId"], one["member"]) for one in document["segment"]["transitions"]] == [("all", True)]
         assert [message["endpoint"] for message in document["channels"]["messages"]] == [f"{NAME}@example.com"]
 
         asked = ops.EraseProfileRequest(workspace_id=at_home.workspace, profile_id=ana)

@@ -3,6 +3,7 @@ seen."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import nats
 import pytest
 import yaml
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
 from nats.aio.client import Client
 from nats.js.api import ConsumerConfig
 from structlog.testing import capture_logs
@@ -18,8 +20,12 @@ from structlog.testing import capture_logs
 from deploy.permissions.files import files, users
 from deploy.permissions.nats import password_variable, passwords
 from services.chassis.broker import Broker
+from services.chassis.clock import HOUR, SystemClock
 from services.chassis.errors import BrokerUnavailable
+from services.chassis.events import Outgoing, Publisher, subject_of
 from services.chassis.permissions import Permissions
+from services.chassis.tail import Tail
+from services.segment.app import MEMBERSHIPS
 from tests.servers import NatsServer, nats_server
 
 ROOT = Path(__file__).parents[2]
@@ -138,9 +144,9 @@ async def test_a_user_publishes_what_is_granted_and_nothing_else(name: str, serv
 @pytest.mark.parametrize("name", USERS)
 async def test_a_user_reads_its_own_replies_and_nothing_else(name: str, server: NatsServer) -> None:
     others = [f"_INBOX_{other}.>" for other in USERS if other != name]
-    forbidden = [*others, "_INBOX.>", ">", "camino.>", "$JS.>", "$SYS.>"]
+    forbidden = [*others, "_INBOX.>", ">", "camino.>", "stored.>", "$JS.>", "$SYS.>"]
     async with connected(server, name) as refusals:
-        for subject in (f"_INBOX_{name}.>", *forbidden):
+        for subject in (*USERS[name].subscribe, *forbidden):
             await refusals.client.subscribe(subject)
         assert await refusals.told() == sorted(subject.lower() for subject in forbidden)
 
@@ -165,6 +171,25 @@ async def test_what_is_refused_is_logged_and_makes_the_broker_fail_its_probe(ser
         with pytest.raises(BrokerUnavailable, match=r"(?i)publish to camino\.segment"):
             await broker.ping()
     finally:
+        await broker.close()
+
+
+async def test_a_service_reads_its_stream_from_any_place_on(server: NatsServer) -> None:
+    migrating = await Broker.connect(url(server, "segment-migrate"), "segment-migrate")
+    broker = await Broker.connect(url(server, "segment"), "segment")
+    try:
+        await migrating.declare([MEMBERSHIPS], [])
+        tail = Tail(broker, MEMBERSHIPS, MembershipChanged, SystemClock())
+        begin = await tail.newest()
+        waiting = asyncio.create_task(tail.arrived("shop", begin, SystemClock().now() + HOUR))
+        changed = Outgoing(subject_of(MembershipChanged, "shop", 1, "ana"), MembershipChanged(profile_id="ana"), "1")
+        await Publisher(broker, "segment").publish([changed])
+        await waiting
+        [read] = (await tail.read("shop", begin, 10)).messages
+        assert read.message.profile_id == "ana"
+        await broker.ping()
+    finally:
+        await migrating.close()
         await broker.close()
 
 

@@ -11,8 +11,10 @@ import pytest
 from camino.client import CaminoError, Client, connect, from_rpc_error
 from camino.errors.v1 import reason_pb2
 from camino.profile.v1 import profile_service_pb2
+from camino.segment.v1 import segment_service_pb2
 from camino.testing.fake import Caller, FakeCamino
 from camino.testing.recording import Recorder, Replay
+from google.protobuf.json_format import ParseDict
 
 from tests.house import house
 
@@ -102,6 +104,39 @@ async def test_a_stream_is_recorded_request_by_request(tmp_path: Path) -> None:
         assert await streaming(client, viewing(1, "e1"), invalid, viewing(2, "e3")) == broken
         [unknown] = await streaming(client, viewing(1, "e9"))
         assert unknown[0] == grpc.StatusCode.UNIMPLEMENTED
+
+
+async def watching(client: Client, count: int) -> list[Any]:
+    """So many responses of what is told of memberships, or how it fails before."""
+    found: list[Any] = []
+    try:
+        async for told in client.watch_memberships(SHOP, ["loyal"]):
+            found.append(told)
+            if len(found) == count:
+                break
+    except CaminoError as error:
+        found.append((error.status, error.reason, error.message))
+    return found
+
+
+async def test_what_is_told_is_recorded_as_far_as_it_came(tmp_path: Path) -> None:
+    recording = tmp_path / "telling.jsonl"
+    definition = {"condition": {"attribute": {"name": "city", "exists": True}}}
+    segment = {"workspace_id": SHOP, "segment_id": "loyal", "definition": definition}
+    async with (
+        FakeCamino() as fake,
+        Recorder(recording, fake.target) as recorder,
+        connect(target=recorder.target, token="") as client,
+    ):
+        refused = await watching(client, 1)
+        await client.segments.PublishSegment(ParseDict(segment, segment_service_pb2.PublishSegmentRequest()))
+        fake.put_member(SHOP, "loyal", "ana")
+        told = await watching(client, 2)
+    assert [status for status, *_ in refused] == [grpc.StatusCode.NOT_FOUND]
+    assert [list(response.members.profile_ids) for _, response in told] == [["ana"], []]
+    async with Replay(recording) as replay, connect(target=replay.target, token="") as client:
+        assert await watching(client, 1) == refused
+        assert await watching(client, 2) == told
 
 
 async def test_what_was_not_recorded_says_what_was(tmp_path: Path) -> None:

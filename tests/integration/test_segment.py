@@ -20,13 +20,11 @@ from google.protobuf import json_format
 
 from services.chassis.broker import Broker
 from services.chassis.clock import DAY, SECOND
-from services.chassis.events import Outgoing, Publisher
+from services.chassis.events import Outgoing
 from services.chassis.testing import FakeClock, eventually
 from services.segment import convert
 from services.segment.app import SegmentConfig
-from services.segment.outbox import Outbox
-from services.segment.recompute import Recompute
-from services.segment.state import Cause
+from services.segment.standing import Cause
 from tests.segments import (
     BIG,
     BUYER,
@@ -160,8 +158,16 @@ async def test_an_edit_tells_only_differences(world: World) -> None:
     assert await world.members("some") == ["p3", "p4", "p5"]
     again = await world.publish("some", {"event": {"eventType": "shop.purchase", "count": {"atLeast": 3}}})
     assert again.version == 1
-    edited = await world.publish("some", {"event": {"eventType": "shop.purchase", "count": {"atLeast": 2, "below": 5}}})
-    assert edited.version == 2
+    edit = {"event": {"eventType": "shop.purchase", "count": {"atLeast": 2, "below": 5}}}
+    edited = await world.publish("some", edit, ready=False)
+    # Time stands still, so nothing is evaluated yet: the version before serves.
+    assert (edited.version, edited.serving_version, edited.state) == (2, 1, segment_pb2.SEGMENT_STATE_COMPUTING)
+    assert (edited.member_count, edited.computed_count, edited.profile_count) == (3, 0, 6)
+    assert (await world.publish("some", edit, ready=False)) == edited
+    assert await world.members("some") == ["p3", "p4", "p5"]
+    assert not (await world.check("p2", "some")).member_of
+    await world.ready("some")
+    assert list((await world.check("p2", "some")).member_of) == ["some"]
     transitions = await world.transitions(5)
     assert len(transitions) == 5
     assert sorted(said(transitions[3:])) == [
@@ -171,33 +177,24 @@ async def test_an_edit_tells_only_differences(world: World) -> None:
     assert {t.segment_version for t in transitions[3:]} == {2}
     assert await world.members("some", size=2) == ["p2", "p3", "p4"]
     segment = await world.segment("some")
-    assert (segment.member_count, segment.computed_count) == (3, 6)
+    assert (segment.member_count, segment.computed_count, segment.serving_version) == (3, 6, 2)
 
 
 async def test_a_crash_in_the_middle_of_a_recompute(config: SegmentConfig, clock: FakeClock, broker: Broker) -> None:
-    """A page is evaluated and its transitions are not published, then everything is gone."""
+    """A page is evaluated and its transitions are not published, then everything is gone, the broker's requests too."""
     people = [f"p{number:02}" for number in range(25)]
     async with running(config, clock, broker) as world:
         await world.tell(*(purchase(person, f"e-{person}", START) for person in people))
         await world.settled()
     async with opened(config) as store:
-        here = Replica(store, clock)
+        here = Replica(store, clock, page=3)
         await here.servicer.PublishSegment(publication("buyers", BUYER), None)
-        publisher = Publisher(broker, "segment")
-        publisher.publish = _crash  # type: ignore[method-assign]
-        recompute = Recompute(
-            store,
-            here.registry,
-            here.profiles,
-            Outbox(store, publisher),
-            clock,
-            PARTITIONS,
-            lambda: range(PARTITIONS),
-            page=10,
-        )
+        await here.rollout.act((await store.catalogues.scan(limit=1)).documents)
+        here.published.publish = _crash  # type: ignore[method-assign]
         with pytest.raises(Crash):
-            await recompute.step(WORKSPACE, here.registry.rules(WORKSPACE).edition)
+            await here.shards.handle(here.published.asked)
     async with running(config, clock, broker) as world:
+        clock.advance(30 * SECOND)
         segment = await world.ready("buyers")
         assert segment.member_count == 25
         transitions = await world.published()
@@ -228,6 +225,7 @@ async def test_a_replica_that_has_not_heard_of_a_version(config: SegmentConfig, 
         await behind.intake.handle([purchase("bo", "b0", START)])
         first = old.rules(WORKSPACE).edition
         await ahead.servicer.PublishSegment(publication("loyal", TWICE), None)
+        await ahead.roll_out()
         await ahead.profiles.record([f"{WORKSPACE}/ana"])
         # Also one who is new, and so is evaluated by what this replica knows.
         await behind.intake.handle([purchase("cleo", f"c{n}", START - n) for n in range(2)])
@@ -235,11 +233,10 @@ async def test_a_replica_that_has_not_heard_of_a_version(config: SegmentConfig, 
         await behind.intake.handle([purchase("ana", "a2", START)])
         second = old.rules(WORKSPACE).edition
         assert second > first
-        left = await store.facts.query("by_edition", WORKSPACE, below=second, limit=10)
-        assert [document.id for document in left.documents] == [f"{WORKSPACE}/bo", f"{WORKSPACE}/cleo"]
-        found = await store.facts.get([f"{WORKSPACE}/ana"])
-        [transition] = convert.transitions_of(found[f"{WORKSPACE}/ana"].body)
-        assert (transition.sequence, transition.version, transition.cause) == (1, 2, Cause.EDIT)
+        found = await store.facts.get([f"{WORKSPACE}/bo", f"{WORKSPACE}/cleo"])
+        assert all(document.body["edition"] < second for document in found.values())
+        [transition] = ahead.published.of("ana")
+        assert (transition.sequence, transition.segment_version, transition.cause) == (1, 2, Cause.EDIT)
 
 
 async def test_a_profile_left_by_a_deletion_that_was_broken_off_holds_up_nobody(

@@ -13,6 +13,7 @@ from camino.segment.v1.segment_events_pb2 import (
     MEMBERSHIP_CAUSE_EVENT,
     MEMBERSHIP_CAUSE_MERGE,
 )
+from google.protobuf import json_format
 
 from services.chassis.broker import Broker
 from services.chassis.clock import SECOND
@@ -96,7 +97,7 @@ async def test_nothing_is_left_but_the_exits(config: SegmentConfig, clock: FakeC
         # Until then Bo's events may be in two places, and count twice.
         await world.settled()
         counts = await erase(world, "ana", "bo", "never-heard-of")
-        assert counts == {"facts": 4, "memberships": 3}
+        assert counts == {"facts": 4, "memberships": 3, "transitions": 4}
         left = [
             ("cleo", "buyers", True, MEMBERSHIP_CAUSE_EVENT),
             ("ana", "buyers", False, MEMBERSHIP_CAUSE_ERASURE),
@@ -128,6 +129,8 @@ async def test_nothing_is_left_but_the_exits(config: SegmentConfig, clock: FakeC
         assert [mark.body.keys() for mark in marks.values()] == [{"erased"}] * 3
         memberships = await store.memberships.scan(limit=100)
         assert {document.id.rpartition("/")[2] for document in memberships.documents} == {"cleo"}
+        kept = await store.transitions.scan(limit=100)
+        assert {document.id.split("/")[1] for document in kept.documents} == {"cleo"}
 
 
 async def again(world: World, exits: int) -> None:
@@ -152,12 +155,13 @@ async def test_what_was_owed_at_the_erasure_is_told_as_left(
         await here.intake.handle([purchase("ana", "a1", START), purchase("bo", "b1", START)])
         await here.intake.handle([profile("ana", 2, merged=["bo"])])
     async with running(config, clock, broker) as world:
-        assert await erase(world, "ana", "bo") == {"facts": 2, "memberships": 2}
+        assert await erase(world, "ana", "bo") == {"facts": 2, "memberships": 2, "transitions": 3}
         exits = [(who, "buyers", False, MEMBERSHIP_CAUSE_ERASURE) for who in ("ana", "bo")]
         assert sorted(said(await world.published())) == exits
     async with opened(config) as store:
         await Outbox(store, Publisher(broker, "segment")).deliver(here.relayed)
         assert (await store.memberships.scan(limit=10)).documents
+        assert (await store.transitions.scan(limit=10)).documents
     async with running(config, clock, broker) as world:
         assert len(await world.published()) > 2
         await again(world, 2)
@@ -165,6 +169,7 @@ async def test_what_was_owed_at_the_erasure_is_told_as_left(
         assert await world.members("buyers") == []
     async with opened(config) as store:
         assert not (await store.memberships.scan(limit=10)).documents
+        assert not (await store.transitions.scan(limit=10)).documents
 
 
 async def test_a_deleted_workspace_loses_the_marks_too(config: SegmentConfig, clock: FakeClock, broker: Broker) -> None:
@@ -175,7 +180,8 @@ async def test_a_deleted_workspace_loses_the_marks_too(config: SegmentConfig, cl
         await erase(world, "bo", "cleo")
         await world.workspaces.DeleteWorkspace(workspace_service_pb2.DeleteWorkspaceRequest(workspace_id=WORKSPACE))
     async with opened(config) as store:
-        assert not (await store.facts.scan(limit=10)).documents
+        for collection in (store.facts, store.memberships, store.transitions):
+            assert not (await collection.scan(limit=10)).documents
 
 
 async def test_what_is_held_on_a_person(world: World) -> None:
@@ -187,7 +193,9 @@ async def test_what_is_held_on_a_person(world: World) -> None:
     await world.tell(profile("ana", 3, merged=["bo"]))
     await world.settled()
     at = {(t.profile_id, t.segment_id, t.member): t.effective_at.ToJsonString() for t in await world.transitions(5)}
-    for size in (0, 1, 2):
+    kept = [json_format.MessageToDict(transition) for transition in await world.history("ana")]
+    assert len(kept) == 5
+    for size in (0, 1, 2, 3):
         assert await held(world, size, "bo", "ana", "never-heard-of") == [
             {
                 "profileId": "ana",
@@ -214,6 +222,7 @@ async def test_what_is_held_on_a_person(world: World) -> None:
                 "cause": "MEMBERSHIP_CAUSE_MERGE",
                 "segmentVersion": 1,
             },
+            *kept,
         ]
 
 
@@ -225,7 +234,7 @@ async def held(world: World, size: int, *profile_ids: str) -> list[dict[str, obj
             workspace_id=WORKSPACE, profile_ids=profile_ids, page_size=size, page_token=token
         )
         page = await world.personal_data.ListPersonalData(request)
-        assert {record.kind for record in page.records} <= {"memberships"}
+        assert {record.kind for record in page.records} <= {"memberships", "transitions"}
         found += [json.loads(record.json) for record in page.records]
         token = page.next_page_token
         if not token:
@@ -263,7 +272,9 @@ async def test_on_mongodb(config: SegmentConfig, clock: FakeClock, broker: Broke
             await world.settled()
             assert await world.members("loyal") == ["ana"]
             assert list((await world.check("bo", "loyal")).member_of) == ["loyal"]
-            assert await erase(world, "ana", "bo") == {"facts": 4, "memberships": 1}
+            assert said(await world.history("bo")) == [("ana", "loyal", True, MEMBERSHIP_CAUSE_MERGE)]
+            assert await erase(world, "ana", "bo") == {"facts": 4, "memberships": 1, "transitions": 1}
+            assert await world.history("bo") == []
             assert said(await world.published()) == [("ana", "loyal", False, MEMBERSHIP_CAUSE_ERASURE)]
             assert await world.members("loyal") == []
             await again(world, 1)

@@ -22,7 +22,7 @@ from camino.segment.v1.segment_pb2 import (
 from camino.segment.v1.segment_service_pb2 import ListMembershipsRequest
 from camino.type.v1.value_pb2 import Value
 
-from services.chassis.clock import DAY
+from services.chassis.clock import DAY, SECOND
 from services.chassis.testing import FakeClock
 from services.chassis.wire import instant
 from services.segment.app import SegmentConfig
@@ -42,6 +42,8 @@ from tests.servers import NatsServer, nats_server
 
 FULL_CART = {"attribute": {"name": "cart_value", "number": {"atLeast": 100}}}
 NEARLY = {"all": {"conditions": [RECENT, {"not": SPANISH}, FULL_CART]}}
+EARLIEST, LATEST = -62_135_596_800 * SECOND, 253_402_300_799 * SECOND
+"""Of what a Timestamp can say."""
 ES, PT, FULL = Value(string_value="ES"), Value(string_value="PT"), Value(double_value=120)
 
 
@@ -102,6 +104,33 @@ async def test_why_it_entered_and_why_it_left(world: World) -> None:
     assert (left.membership.cause, left.membership.event_id) == (MEMBERSHIP_CAUSE_TIME, "")
     assert left.membership.enter_time == held.enter_time
     assert instant(left.membership.exit_time) == START + DAY
+
+
+async def test_why_at_another_instant(world: World) -> None:
+    """On the facts that are known now: what had happened by then, and what will be if nothing happens."""
+    await world.publish("recent", RECENT)
+    await world.publish("recent-spaniards", {"all": {"conditions": [{"inSegment": "recent"}, SPANISH]}})
+    await world.publish("others", {"not": {"inSegment": "recent-spaniards"}})
+    await world.tell(purchase("ana", "e1", START - DAY // 2, address__country="ES"))
+    await world.settled()
+    count, country = "count(shop.purchase within 1d) >= 1", 'address.country = "ES"'
+    for at, looked_at, there in ((START - DAY, "0", False), (START, "1", True), (START + DAY // 2, "0", False)):
+        found = await world.explain("ana", "others", at=at)
+        assert (instant(found.evaluate_time), found.member) == (at, not there)
+        verdict = CONDITION_VERDICT_TRUE if there else CONDITION_VERDICT_FALSE
+        assert told(found.condition)[1:] == [
+            (1, "in segment recent-spaniards", "", verdict),
+            (2, f"in segment recent and {country}", "", verdict),
+            (3, "in segment recent", "", verdict),
+            (4, count, looked_at, verdict),
+            (3, country, '"ES"', CONDITION_VERDICT_TRUE),
+        ]
+    assert (await world.explain("ana", "others")).membership == found.membership, "that is of now in any case"
+    for at in (EARLIEST, LATEST):
+        assert not (await world.explain("ana", "recent", at=at)).member
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await world.explain("ana", "recent", at=at + (SECOND if at > 0 else -SECOND))
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def test_what_somebody_is_and_was_in(world: World) -> None:

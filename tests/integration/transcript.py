@@ -16,8 +16,8 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from services.chassis.testing import eventually
 from tests.integration.fake_scenes import Scene
 
-# What each has for itself: when it was done, and how far a computation in the background is.
-_OWN = {"etag", "computed_count"}
+# What each has for itself: when it was done, how far a computation in the background is, places, and secrets.
+_OWN = {"etag", "computed_count", "profile_count", "serving_version", "members_complete", "cursor", "secret"}
 _COMPUTATION = "SEGMENT_STATE_"
 _PLACES = {"ops": "profile"}
 # An operation takes its time, which the fake doesn't need; and it finds facts on the broker, which the fake hasn't.
@@ -45,12 +45,14 @@ class Transcript:
         package = rpc.service.split(".")[1]
         address = self._addresses[_PLACES.get(package, package)]
         async with grpc.aio.insecure_channel(address) as channel:
-            call = channel.unary_unary(
+            kind = channel.unary_stream if rpc.telling else channel.unary_unary
+            method = kind(
                 rpc.path, request_serializer=rpc.request.SerializeToString, response_deserializer=rpc.reply.FromString
             )
 
             async def ended() -> Any:
-                reply = await call(self._request(rpc, request), timeout=10)
+                call = method(self._request(rpc, request), timeout=10)
+                reply = await (_told_at_first(rpc, call) if rpc.telling else call)
                 if rpc.method != "GetOperation" or reply.operation.state != _RUNNING:
                     return reply
                 self._pass_time()
@@ -122,6 +124,15 @@ class Transcript:
         if error := told.get("error"):
             del error["message"]
         return told
+
+
+async def _told_at_first(rpc: Rpc, call: Any) -> Any:
+    """All responses until there is a cursor, as one."""
+    whole: Any = rpc.reply()
+    while not whole.cursor:
+        whole.MergeFrom(await call.read())
+    call.cancel()
+    return whole
 
 
 def _filled(value: Any, known: Mapping[str, str]) -> Any:

@@ -7,7 +7,8 @@ them it's the same.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from bisect import bisect_right
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import TypeVar
@@ -188,12 +189,12 @@ def test_the_oracle_agrees_now_and_until_the_answer_changes(case: Case) -> None:
 def test_timers_alone_keep_up_with_the_calendar(case: Case) -> None:
     """From timer to timer every answer is the oracle's, and few timers are for nothing."""
     published = case.published
-    kept, wake = published.verdict(case.facts, case.now)
+    kept, wake = published.ask(case.facts, case.now)
     wakes = changes = 0
     for turn in case.turns():
         while wake <= turn:
             before, now = kept, wake
-            kept, wake = published.verdict(case.facts, now)
+            kept, wake = published.ask(case.facts, now)
             assert wake > now
             wakes += 1
             changes += kept is not before
@@ -204,15 +205,30 @@ def test_timers_alone_keep_up_with_the_calendar(case: Case) -> None:
 
 @given(cases())
 def test_an_explanation_says_what_the_evaluator_says_of_each_part(case: Case) -> None:
-    told = explain(case.condition, case.facts, case.now, case.asks)
+    """Also of the segments that are asked; and what happened after its instant isn't looked at."""
+    conditions = {id_: definition.condition for id_, definition in case.segments.items()}
+    told = explain(case.condition, case.facts, case.now, case.asks, conditions)
     assert (told.value, told.until) == evaluate(case.condition, case.facts, case.now, case.asks)
-    pending = [(told, case.condition)]
+    until_then = replace(
+        case.facts,
+        events={
+            kind: d.History(
+                *(column[: bisect_right(held.at, case.now)] for column in (held.at, held.ids, held.properties))
+            )
+            for kind, held in case.facts.events.items()
+        },
+    )
+    then = explain(case.condition, until_then, case.now, case.asks, conditions)
+    pending = [(told, then, case.condition)]
     while pending:
-        one, node = pending.pop()
+        one, same, node = pending.pop()
         assert one.value is naive(node, case.facts, case.now, case.segments)
+        assert (same.looked_at, same.value) == (one.looked_at, one.value)
         inner = [child for child, _ in d.children(node)]
+        if isinstance(node, d.InSegment):
+            inner = [conditions[node.segment_id]]
         assert len(one.children) == len(inner)
-        pending += zip(one.children, inner, strict=True)
+        pending += zip(one.children, same.children, inner, strict=True)
 
 
 @given(cases(), cases())
@@ -226,7 +242,7 @@ def test_only_what_touches_a_rule_matters_to_it(case: Case, other: Case) -> None
         _mixed(case.facts.consents, other.facts.consents, needs.consents),
         case.facts.time_zone if needs.zone else other.facts.time_zone,
     )
-    assert published.verdict(facts, case.now) == published.verdict(case.facts, case.now)
+    assert published.ask(facts, case.now) == published.ask(case.facts, case.now)
     rules = Rules(1, [published])
     assert set(rules.by_attribute) == needs.attributes
     assert set(rules.by_event_type) == needs.event_types

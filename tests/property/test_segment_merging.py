@@ -21,10 +21,10 @@ from services.chassis.clock import SECOND
 from services.chassis.documents import Document
 from services.chassis.testing import FakeClock
 from services.chassis.wire import set_instant
-from services.segment import convert
+from services.segment import convert, history
 from services.segment.erasing import Erasing
 from services.segment.outbox import Outbox
-from services.segment.state import Cause
+from services.segment.standing import Cause
 from services.segment.store import SCHEMAS, SETTLE_AFTER, SWEEP_AFTER, Store
 from services.segment.timers import Timers
 from tests.interrupted import Interrupted
@@ -76,6 +76,7 @@ steps = st.one_of(
     tellings,
     step("merge", one=people, two=people, soon=st.booleans(), life=st.none() | st.integers(0, 2)),
     step("edit", at_least=st.integers(1, 4)),
+    step("roll_out", replica=replicas, life=lives),
     step("deliver", which=batches, replica=replicas, life=lives),
     step("deliver_again", which=batches, replica=replicas, life=lives),
     step("deliver_both", which=batches, meanwhile=batches, write=st.integers(1, 6), life=lives),
@@ -94,7 +95,7 @@ class People:
         self.people = [f"{bench.examples}-{number}" for number in PEOPLE]
         self.clock = FakeClock()
         self.published = Published()
-        self.replicas = [Replica(bench.store, self.clock) for _ in range(2)]
+        self.replicas = [Replica(bench.store, self.clock, published=self.published, page=2) for _ in range(2)]
         self.told: list[ProfileChanged] = []
         self.under_way: list[ProfileChanged] = []
         self.merged: dict[str, list[str]] = {person: [] for person in self.people}
@@ -107,6 +108,7 @@ class People:
             for number, person in enumerate(self.people)
         }
         self.run(publish(self.replicas[0], "often", SEGMENTS["often"]))
+        self.run(self.replicas[0].roll_out())
 
     def run(self, what: Awaitable[Any]) -> Any:
         async def awaited() -> Any:
@@ -154,6 +156,9 @@ class People:
         self.run(publish(self.replicas[0], "often", visits(at_least)))
 
     # --- what the service does about it ---
+
+    def roll_out(self, replica: int, life: int | None) -> None:
+        self.run(self._look_at_publications(replica, life))
 
     def deliver(self, which: list[int], replica: int, life: int | None) -> None:
         self.run(self._handle(self._drawn(self.under_way, which), replica, life))
@@ -217,7 +222,10 @@ class People:
         await self._handle(list(self.under_way), 1, None)
         for pause in (SWEEP_AFTER, SETTLE_AFTER):
             self.clock.advance(pause)
-            self.replicas = [Replica(self.bench.store, self.clock) for _ in range(2)]
+            self.replicas = [
+                Replica(self.bench.store, self.clock, published=self.published, page=2) for _ in range(2)
+            ]
+            await self.replicas[0].roll_out()
             await self._fire(0, None)
             await self.replicas[0].profiles.record([self.key(person) for person in self.people])
             await self._relay(0, None)
@@ -238,19 +246,20 @@ class People:
             assert sum(len(held.ids) for held in facts.events.values()) == len(events)
             assert facts.attributes == convert.person_of(self.states[person]).attributes
             assert set(body.get("absorbed", ())) == set(others)
-            expected = {id_ for id_, segment in rules.by_id.items() if segment.verdict(facts, self.clock.now())[0]}
+            expected = {id_ for id_, segment in rules.by_id.items() if segment.ask(facts, self.clock.now())[0]}
             assert {id_ for id_, held in convert.memberships_of(body).items() if held.member} == expected
             assert listed[person] == expected
-            self._sound(person, expected)
+            await self._sound(person, expected)
             for other in others:
                 grave = stored[self.key(other)].body
                 assert "events" not in grave
                 assert "wake_at" not in grave
                 assert not listed[other]
-                self._sound(other, set())
+                await self._sound(other, set())
         for person in self.erased:
             assert stored[self.key(person)].body.keys() == {"erased"}
             assert not (await store.memberships.get([f"{WORKSPACE}/{id_}/{person}" for id_ in SEGMENTS]))
+            assert (await history.newest(store.transitions, WORKSPACE, [person], 1, ""))[0] == []
             assert all((one.member, one.cause) == (False, Cause.ERASURE) for one in self.published.of(person))
             assert self.published.member_of(person) == set(), "whoever saw it enter sees it leave"
 
@@ -263,17 +272,20 @@ class People:
                 listed[document.id.rpartition("/")[2]].add(segment_id)
         return listed
 
-    def _sound(self, person: str, member_of: set[str]) -> None:
-        """What was published has no gap, and each segment is entered and left by turns."""
+    async def _sound(self, person: str, member_of: set[str]) -> None:
+        """What was published is kept and has no gap, and each segment is entered and left by turns."""
+        published = self.published.of(person)
+        kept, _ = await history.newest(self.bench.store.transitions, WORKSPACE, [person], 1_000, "")
+        assert sorted(kept, key=lambda one: one.sequence) == published
         standing: dict[str, bool] = {}
-        for number, one in enumerate(self.published.of(person), 1):
+        for number, one in enumerate(published, 1):
             assert one.sequence == number
             assert standing.get(one.segment_id, False) is not one.member
             standing[one.segment_id] = one.member
         assert {segment_id for segment_id, member in standing.items() if member} == member_of
 
     async def _clear(self) -> None:
-        for collection in (self.bench.store.facts, self.bench.store.memberships):
+        for collection in (self.bench.store.facts, self.bench.store.memberships, self.bench.store.transitions):
             page = await collection.scan(limit=1_000, prefix=f"{WORKSPACE}/")
             await collection.delete([document.id for document in page.documents])
 
@@ -309,7 +321,13 @@ class People:
         left = [write]
         collections = (self.bench.database.collection(schema) for schema in SCHEMAS)
         store = Store(*(Interrupted(Mortal(collection, lifetime), act, left) for collection in collections))
-        return Replica(store, self.clock)
+        return Replica(store, self.clock, published=self.published, page=2)
+
+    async def _look_at_publications(self, number: int, life: int | None) -> None:
+        try:
+            await self._replica(number, life).look_at_publications()
+        except Died:
+            pass
 
     async def _nothing(self) -> None: ...
 

@@ -6,13 +6,14 @@ from collections.abc import Iterator
 
 import pytest
 import yaml
+from camino.segment.v1.segment_events_pb2 import MembershipChanged
 from camino.segment.v1.segment_pb2 import Membership, MembershipExplanation, SegmentDefinition
 from camino.segment.v1.segment_service_pb2 import ExplainMembershipRequest
 from camino.testing.fake import FakeCamino
 from google.protobuf.json_format import ParseDict
 from typer.testing import CliRunner
 
-from cli import membership_view
+from cli import membership_view, transitions
 from cli.documents import Parser
 from cli.main import app
 
@@ -143,8 +144,8 @@ def test_how_somebody_stands(fake: FakeCamino) -> None:
     [ana] = {event.profile_id for event in fake.events("main")}
     fake.put_member("main", "staff", ana)
     asked = "explain", "segment", "staff", "--identity", "email:ana@example.com", "--context", "cart_value=120"
-    segment, standing, history = camino(fake, *asked).splitlines()
-    assert segment == "segment staff"
+    segment, standing, history, title, *_ = camino(fake, *asked).splitlines()
+    assert (segment, title) == ("segment staff", "last 10 entries and exits")
     assert standing.startswith(f"profile {ana} is a member, at ")
     assert history.startswith("entered 20")
     assert "membership:" in camino(fake, *asked, "-o", "yaml")
@@ -152,6 +153,51 @@ def test_how_somebody_stands(fake: FakeCamino) -> None:
     request = fake.requests("camino.segment.v1.SegmentService/ExplainMembership")[0]
     assert isinstance(request, ExplainMembershipRequest)
     assert request.context["cart_value"].double_value == 120
+    assert not request.HasField("at")
+
+
+def test_how_somebody_stood(fake: FakeCamino) -> None:
+    camino(fake, "apply", "-f", "-", text=STAFF)
+    camino(fake, "send-event", "hired", "--identity", "email:ana@example.com")
+    [ana] = {event.profile_id for event in fake.events("main")}
+    fake.put_member("main", "staff", ana)
+    before, later = "2020-01-01T00:00:00Z", "2120-01-01T00:00:00Z"
+    of_segment = "explain", "segment", "staff", "--profile", ana, "--at"
+    of_person = "get", "profile", ana, "--at"
+    assert f"last 10 entries and exits until {before}: none" in camino(fake, *of_segment, before)
+    assert f"segments at {before}: none" in camino(fake, *of_person, before)
+    for shown in (camino(fake, *of_segment, later), camino(fake, *of_person, later)):
+        [row] = [line for line in shown.splitlines() if "staff" in line and "entered" in line and ana in line]
+        assert f"until {later}" in shown, row
+    request = fake.requests("camino.segment.v1.SegmentService/ExplainMembership")[0]
+    assert isinstance(request, ExplainMembershipRequest)
+    assert request.at.ToJsonString() == before
+
+
+def test_standings_are_what_the_last_of_each_says() -> None:
+    def told(segment_id: str, member: bool, day: int, profile_id: str = "ana") -> MembershipChanged:
+        what = {"segmentId": segment_id, "profileId": profile_id, "member": member, "segmentVersion": day}
+        return ParseDict({**what, "effectiveAt": f"2026-11-{day:02}T09:00:00Z"}, MembershipChanged())
+
+    newest_first = [
+        told("b", True, 9),
+        told("a", False, 8),
+        told("b", False, 7),
+        told("a", True, 6),
+        told("a", False, 5, "bo"),
+        told("a", True, 4),
+    ]
+    found = transitions.standings(newest_first)
+    assert [(it.segment_id, it.profile_id, it.member, it.segment_version) for it in found] == [
+        ("a", "ana", False, 8),
+        ("a", "bo", False, 5),
+        ("b", "ana", True, 9),
+    ]
+    assert [membership_view.history(it) for it in found] == [
+        "entered 2026-11-06T09:00:00Z, left 2026-11-08T09:00:00Z",
+        "left 2026-11-05T09:00:00Z",
+        "entered 2026-11-09T09:00:00Z",
+    ]
 
 
 def test_each_condition_stands_below_the_one_that_it_is_in(capsys: pytest.CaptureFixture[str]) -> None:
@@ -185,3 +231,17 @@ def test_a_rule_that_fails_is_said_to_fail(capsys: pytest.CaptureFixture[str]) -
         "profile ana can't be evaluated: ArithmeticError",
         "never a member; not evaluated since: ArithmeticError",
     ]
+
+
+def test_what_a_segment_would_make_of_people(fake: FakeCamino) -> None:
+    """Of several documents only segments are estimated, and what is wrong is said where it stands."""
+    template = "kind: Template\nid: hello\nspec: {email: {subject: Hi, text: Hi}}\n---\n"
+    staff = "kind: Segment\nid: staff\nspec:\n  condition: {attribute: {name: staff, equals: true}}\n"
+    camino(fake, "apply", "-f", "-", text=staff)
+    fake.put_member("main", "staff", "ana")
+    shown = camino(fake, "estimate", "-f", "-", text=f"{template}{staff}")
+    [line] = [line for line in shown.splitlines() if " staff " in line]
+    assert [cell.strip() for cell in line.strip("│").split("│")][:4] == ["staff", "1", "0", "0"]
+    asking = staff.replace("attribute: {name: staff, equals: true}", "inSegment: nobody")
+    with pytest.raises(AssertionError, match=r"standard input:4: spec\.condition\.inSegment: there is no segment"):
+        camino(fake, "estimate", "-f", "-", text=asking)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from camino.segment.v1.segment_pb2 import MISSING_TRUE, SegmentDefinition
 from google.protobuf import json_format
@@ -13,7 +15,8 @@ from services.segment import domain as d
 from services.segment.catalogue import Catalogue
 from services.segment.evaluate import NEVER, depends_on, evaluate
 from services.segment.rules import Published, Rules
-from services.segment.state import Cause, Event, ProfileState, StaleRules
+from services.segment.standing import Cause
+from services.segment.state import Event, ProfileState, StaleRules
 
 NOW = 1_750_000_000_000_000
 
@@ -205,10 +208,10 @@ def test_values_keep_their_types(value: d.Value, test: d.Test, passes: bool) -> 
 
 def test_publishing_again_changes_nothing_and_an_old_etag_is_refused() -> None:
     first = Catalogue().with_published("vip", "aa", "", 1)
-    assert (first.edition, first.heads["vip"].version) == (1, 1)
+    assert (first.edition, first.heads["vip"].newest.number) == (1, 1)
     assert first.with_published("vip", "aa", "", 2) is first
     second = first.with_published("vip", "bb", "aa", 2)
-    assert (second.edition, second.heads["vip"].version, second.heads["vip"].created_at) == (2, 2, 1)
+    assert (second.edition, second.heads["vip"].newest.number, second.heads["vip"].created_at) == (2, 2, 1)
     # A retry of what has succeeded, with the etag it was based on then.
     assert second.with_published("vip", "bb", "aa", 3) is second
     with pytest.raises(EtagMismatch):
@@ -222,20 +225,44 @@ def test_editions_grow_also_when_a_catalogue_is_deleted_and_begun_anew() -> None
     again = first.with_published("vip", "bb", "", 100)
     anew = Catalogue().with_published("vip", "aa", "", 102)
     assert first.edition < again.edition < anew.edition
-    assert (again.heads["vip"].version, anew.heads["vip"].version) == (2, 1)
+    assert (again.heads["vip"].newest.number, anew.heads["vip"].newest.number) == (2, 1)
 
 
-def test_only_what_was_computed_is_ready() -> None:
+def test_only_what_was_computed_serves_and_only_what_was_told_is_ready() -> None:
     catalogue = Catalogue().with_published("a", "1", "", 1).with_published("b", "2", "", 2)
-    assert {id_: head.ready for id_, head in catalogue.with_computed(1).heads.items()} == {"a": True, "b": False}
-    assert not catalogue.with_computed(2).with_published("a", "3", "", 3).heads["a"].ready
+    assert {id_: head.ready for id_, head in catalogue.with_ready(1, 1).heads.items()} == {"a": True, "b": False}
+    edited = catalogue.with_ready(2, 2).with_published("a", "3", "", 3).with_published("b", "4", "", 4)
+    assert [head.serving.etag for head in edited.heads.values()] == ["1", "2"]
+    assert edited.with_switched(2, 5) is edited
+    switched = edited.with_switched(3, 5)
+    assert switched.edition == 5
+    assert {id_: (head.serving.etag, head.ready) for id_, head in switched.heads.items()} == {
+        "a": ("3", False),
+        "b": ("2", True),
+    }
+    assert (switched.heads["a"].switched_at, switched.switched, switched.demanded) == (5, 3, 4)
+    # Not when what was told is what followed from the version before.
+    assert not switched.with_ready(4, 4).heads["a"].ready
+    told = switched.with_ready(5, 5)
+    assert (told.heads["a"].ready, told.switched, told.awaited) == (True, 0, [4])
+    assert told.with_switched(4, 6).with_ready(6, 6).awaited == []
+
+
+def test_an_edit_of_an_edit_takes_its_place() -> None:
+    first = Catalogue().with_published("a", "1", "", 1).with_ready(1, 1)
+    head = first.with_published("a", "2", "", 2).with_published("a", "1", "2", 3).heads["a"]
+    assert head.upcoming is not None
+    assert (head.serving.number, head.upcoming.number, head.upcoming.edition, head.upcoming.etag) == (1, 3, 3, "1")
 
 
 # --- states -----------------------------------------------------------------------------------------------------------
 
 
 def rules(edition: int, *segments: tuple[str, int, d.Condition]) -> Rules:
-    return Rules(edition, [Published.of(id_, 1, since, d.Definition(rule)) for id_, since, rule in segments])
+    return Rules(
+        edition,
+        [Published.of(id_, 1, since, d.Definition(rule), serves_from=since) for id_, since, rule in segments],
+    )
 
 
 def purchase(event_id: str, at: int) -> Event:
@@ -305,3 +332,20 @@ def test_evaluation_does_not_go_back_in_time() -> None:
     assert state.catch_up(recent, 105) == 110, "another replica's clock is behind"
     assert [t.member for t in state.outbox] == [True, False]
     assert state.wake_at == NEVER
+
+
+def test_who_enters_by_what_serves_differs_from_an_upcoming_version_that_was_asked_before() -> None:
+    """Though the upcoming one isn't touched by what happens, and said no to somebody who was no member."""
+    serving = Published.of("often", 1, 1, d.Definition(bought(None)), serves_from=1)
+    upcoming = Published.of("often", 2, 2, d.Definition(d.AttributeTest("vip", d.Exists(True))))
+    before, edited = Rules(1, [serving]), Rules(2, [serving], [upcoming])
+    state = ProfileState()
+    state.observe_profile(1, d.Person(), before, 10)
+    state.catch_up(edited, 20)
+    assert (state.prospects, state.differs_from) == ({}, 0)
+    state.observe_event(purchase("e1", 30), edited, 30)
+    assert state.differs_from == 2
+    switched = Rules(3, [replace(upcoming, serves_from=3, switched_at=40)], [], [serving])
+    state.catch_up(switched, 50)
+    assert told(state) == [("often", True, 30, Cause.EVENT, "e1"), ("often", False, 40, Cause.EDIT, "")]
+    assert (state.prospects, state.differs_from) == ({}, 0)

@@ -14,7 +14,7 @@ from services.segment import domain as d
 from services.segment.catalogue import Catalogue
 from services.segment.definitions import definition_of
 from services.segment.domain.printed import in_lines, printed
-from services.segment.evaluate import evaluate, explain
+from services.segment.evaluate import compiled, evaluate, explain
 from services.segment.references import MOST, MOST_IN_A_ROW, Reference, references
 
 MINUTE = DAY // 24 // 60
@@ -188,23 +188,37 @@ def test_references_are_found_where_they_stand() -> None:
 
 
 def test_who_asks_an_edited_segment_is_evaluated_anew_and_keeps_its_version() -> None:
-    first = asking(asking(asking(asking(Catalogue(), "a"), "b", "a"), "c", "b", "b"), "other").with_computed(9)
+    first = asking(asking(asking(asking(Catalogue(), "a"), "b", "a"), "c", "b", "b"), "other").with_ready(9, 9)
     second = asking(first, "a", "other")
     assert second.edition > first.edition
-    assert {id_: head.edition == second.edition for id_, head in second.heads.items()} == {
+    assert {id_: head.newest.edition == second.edition for id_, head in second.heads.items()} == {
         "a": True,
         "b": True,
         "c": True,
         "other": False,
     }
-    assert {id_: head.ready for id_, head in second.heads.items()} == {
-        "a": False,
-        "b": False,
-        "c": False,
-        "other": True,
-    }
-    assert (second.heads["c"].version, second.heads["c"].etag) == (1, first.heads["c"].etag)
-    assert second.heads["c"].asks == ("b", "b")
+    # It's switched together with what it asks, and not before that.
+    assert second.with_switched(second.edition - 1, 10) is second
+    switched = second.with_switched(second.edition, 10)
+    assert {id_: head.switched_at for id_, head in switched.heads.items()} == {"a": 10, "b": 10, "c": 10, "other": 0}
+    assert (switched.heads["c"].serving.number, switched.heads["c"].serving.etag) == (1, first.heads["c"].serving.etag)
+    assert switched.heads["c"].serving.asks == ("b", "b")
+
+
+def test_segments_that_ask_each_other_are_switched_together() -> None:
+    """Whichever of them was published last: nobody asks two versions of one at a time."""
+    ready = asking(asking(Catalogue(), "a"), "b", "a").with_ready(9, 9)
+    edited = asking(asking(asking(ready, "other"), "a", "other"), "b", "a", "other")
+    a, b = edited.heads["a"].newest.edition, edited.heads["b"].newest.edition
+    assert a < b
+    assert edited.with_switched(a, 10) is edited
+    assert {id_ for id_, head in edited.with_switched(b, 10).heads.items() if head.switched_at} == {"a", "b"}
+    # One that is new asks what serves, and goes along with it.
+    new = asking(edited, "new", "a")
+    assert new.heads["new"].upcoming == new.heads["new"].serving
+    assert new.with_switched(b, 10) is new
+    switched = new.with_switched(new.edition, 10)
+    assert {id_ for id_, head in switched.heads.items() if head.switched_at} == {"a", "b", "new"}
 
 
 def test_no_segment_asks_itself_by_whatever_way() -> None:
@@ -350,6 +364,33 @@ def test_an_explanation_tells_what_was_looked_at() -> None:
         ("none", False, None),
         ("0 visit, 2 purchase", False, None),
     ]
+
+
+def test_asked_segments_are_explained_as_far_as_there_is_room() -> None:
+    """A chain of them that gets too deep, and one that asks for too many."""
+
+    spanish = read(ES)
+
+    def shown(condition: d.Condition, conditions: dict[str, d.Condition]) -> tuple[int, int]:
+        """How many conditions, on how many levels."""
+        asks = {id_: compiled(spanish) for id_ in conditions}
+        pending = [(explain(condition, d.Facts({}, {}), 0, asks, conditions), 1)]
+        number = deepest = 0
+        while pending:
+            node, depth = pending.pop()
+            number, deepest = number + 1, max(deepest, depth)
+            pending += [(child, depth + 1) for child in node.children]
+        return number, deepest
+
+    chain: dict[str, d.Condition] = {"0": spanish}
+    for number in range(1, 16):
+        deep: d.Condition = d.InSegment(f"{number - 1}")
+        for _ in range(9):
+            deep = d.Not(deep)
+        chain[f"{number}"] = deep
+    assert shown(chain["15"], chain) == (60, 60)
+    wide = {"big": d.All((spanish,) * 299)}
+    assert shown(d.Any((d.InSegment("big"),) * 5), wide) == (1 + 5 + 3 * 300, 4)
 
 
 def test_attributes_of_the_moment_hide_the_profiles_own() -> None:

@@ -70,6 +70,7 @@ def call_graph(manifests: Manifests) -> set[Edge]:
             graph |= {("Egress", name, called, "50051/TCP"), ("Ingress", called, name, "50051/TCP")}
     # Providers and webhooks.
     graph |= {("Egress", "channels", to, f"{port}/TCP") for to in _OUTSIDE for port in (25, 443, 465, 587)}
+    graph |= {("Egress", "segment", to, "443/TCP") for to in _OUTSIDE}
     if manifests.of("StatefulSet"):
         for store, port in (("nats", "4222/TCP"), ("mongodb", "27017/TCP")):
             graph |= {("Egress", "camino", store, port), ("Ingress", store, "camino", port)}
