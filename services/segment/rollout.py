@@ -93,16 +93,13 @@ class Rollout:
         await self._registry.adopt(document)
         computed = await self._computed(workspace_id, seen)
         if seen.with_switched(computed, 0) is not seen:
-            await self._write(
-                workspace_id, seen, lambda now, found: (found.with_switched(computed, now), {"compute_at": now})
-            )
+            await self._write(document, lambda now, found: (found.with_switched(computed, now), {"compute_at": now}))
             return
         differing = await self._differing(workspace_id, seen)
         if not differing and seen.with_ready(computed, seen.edition) is not seen:
             await self._publish_rest(workspace_id)
             await self._write(
-                workspace_id,
-                seen,
+                document,
                 lambda now, found: (found.with_ready(computed, seen.edition), {"compute_at": now}),
             )
             return
@@ -117,7 +114,7 @@ class Rollout:
             fields = {"checked": seen.edition, "compute_at": self._clock.now() + _SETTLE}
         else:
             fields = {"checked": None, "compute_at": None}
-        await self._write(workspace_id, seen, lambda now, found: (found, fields))
+        await self._write(document, lambda now, found: (found, fields))
 
     async def _computed(self, workspace_id: str, catalogue: Catalogue) -> int:
         """The greatest edition of an awaited version at which every profile has been evaluated; 0 if there is none. So
@@ -156,8 +153,9 @@ class Rollout:
         )
         return now
 
-    async def _write(self, workspace_id: str, seen: Catalogue, become: Become) -> None:
-        """Write how the rollout goes on, by what was `seen` of the catalogue. What was published meanwhile is due."""
+    async def _write(self, seen: Document, become: Become) -> None:
+        """Write how the rollout goes on, by what was `seen` of the catalogue. It's due again at once if anything has
+        been written there meanwhile: something was published, or a shard was finished."""
 
         def decide(_id: str, document: Document | None) -> convert.Body | None:
             if document is None:
@@ -166,13 +164,13 @@ class Rollout:
             found = convert.catalogue_of(document.body)
             catalogue, fields = become(now, found)
             body = {**document.body, **fields}
-            if found.edition != seen.edition:
+            if document.rev != seen.rev:
                 body["compute_at"] = now
             if catalogue != found:
                 body |= convert.catalogue_body(catalogue, now)
             return {name: value for name, value in body.items() if value is not None}
 
-        written = await change(self._store.catalogues, [workspace_id], decide)
+        written = await change(self._store.catalogues, [seen.id], decide)
         for document in written.values():
             await self._registry.adopt(document)
             if (at := document.body.get("compute_at")) is not None:

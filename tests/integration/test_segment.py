@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -25,6 +26,7 @@ from services.chassis.testing import FakeClock, eventually
 from services.segment import convert
 from services.segment.app import SegmentConfig
 from services.segment.standing import Cause
+from tests.interrupted import Interrupted
 from tests.segments import (
     BIG,
     BUYER,
@@ -408,3 +410,30 @@ async def test_on_mongodb(config: SegmentConfig, clock: FakeClock, broker: Broke
             assert await world.members("loyal") == ["ana"]
             assert await world.members("spanish") == ["bo"]
             assert len(await world.published()) == 2
+
+
+async def test_a_shard_that_is_finished_while_the_rollout_looks_is_noticed(
+    config: SegmentConfig, clock: FakeClock
+) -> None:
+    """Between what it counts and what it writes: else nobody would look again for half a minute."""
+    async with opened(config) as store:
+        here = Replica(store, clock)
+        await here.servicer.PublishSegment(publication("buyers", BUYER), None)
+        await here.roll_out()
+        await here.intake.handle([purchase("ana", "a1", START)])
+        await here.servicer.PublishSegment(publication("buyers", TWICE), None)
+
+        async def finish() -> None:
+            while here.published.asked:
+                asked = here.published.asked
+                here.published.asked = []
+                await here.shards.handle(asked)
+
+        catalogues = Interrupted(store.catalogues, finish, [1])
+        there = Replica(replace(store, catalogues=catalogues), clock, published=here.published)
+        await there.rollout.act((await store.catalogues.scan(limit=1)).documents)
+        [catalogue] = (await store.catalogues.scan(limit=1)).documents
+        assert catalogue.body["compute_at"] <= clock.now()
+        await there.roll_out()
+        segment = segment_service_pb2.GetSegmentRequest(workspace_id=WORKSPACE, segment_id="buyers")
+        assert (await here.servicer.GetSegment(segment, None)).segment.state == segment_pb2.SEGMENT_STATE_READY

@@ -38,6 +38,22 @@ class Flaky:
         return await self._inner.query(index, partition, **options)
 
 
+class Counted:
+    """A collection that counts the documents that are read by an index."""
+
+    def __init__(self, inner: Collection) -> None:
+        self._inner = inner
+        self.read = 0
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    async def query(self, index: str, partition: int, **options: Any) -> Page:
+        page = await self._inner.query(index, partition, **options)
+        self.read += len(page.documents)
+        return page
+
+
 class Timers:
     """A collection of timers, and what was done when they came."""
 
@@ -212,6 +228,22 @@ async def test_more_than_the_limit_are_taken_in_turns(timers: Timers) -> None:
         ticks += 1
     assert sorted(timers.ids()) == [f"t{number}" for number in range(10)]
     assert ticks <= 10
+
+
+async def test_all_that_are_due_are_acted_on_at_once_and_few_of_those_that_are_not_are_read(timers: Timers) -> None:
+    start = timers.clock.now()
+    instants = [start - 1] * 30 + [start + SECOND + number for number in range(200)]
+    await timers.collection.put([Document(f"t{n}", {"partition": 0, "at": at}) for n, at in enumerate(instants)])
+    counted = Counted(timers.collection)
+    timers.collection = counted  # type: ignore[assignment]
+    due = timers.due()
+    assert not await due.tick()
+    assert sorted(timers.ids()) == sorted(f"t{number}" for number in range(30))
+    timers.clock.advance(SECOND)
+    counted.read = 0
+    await due.tick()
+    assert timers.ids()[-1] == "t30"
+    assert counted.read < 50
 
 
 async def test_one_that_cannot_be_acted_on_does_not_hold_up_the_others(timers: Timers) -> None:
