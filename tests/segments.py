@@ -45,6 +45,7 @@ from services.segment.measures import ERASED_FACTS, EVALUATION_ERRORS
 from services.segment.merging import Merging
 from services.segment.outbox import Outbox
 from services.segment.profiles import Profiles
+from services.segment.publishing import Publishing
 from services.segment.registry import Registry
 from services.segment.rollout import Rollout
 from services.segment.service import SegmentServicer
@@ -323,8 +324,8 @@ class Replica:
             self.registry,
             self.clock,
             PARTITIONS,
-            lambda partition, at: None,
             errors,
+            Publishing(self.store, self.registry, self.clock, PARTITIONS, lambda partition, at: None),
             Estimating(self.store, self.clock, PARTITIONS, errors),
             _unwatched,
         )

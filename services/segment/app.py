@@ -29,6 +29,7 @@ from services.segment.merging import Merging
 from services.segment.outbox import Outbox
 from services.segment.personal_data import SegmentData
 from services.segment.profiles import Profiles
+from services.segment.publishing import Publishing
 from services.segment.registry import Registry
 from services.segment.rollout import Rollout
 from services.segment.shards import Shards
@@ -118,8 +119,9 @@ async def build(config: SegmentConfig, clock: Clock, *, telemetry: Telemetry | N
         estimating = Estimating(store, clock, config.partitions, errors)
         tail = Tail(resources.broker, MEMBERSHIPS, MembershipChanged, clock)
         watching = Watching(store, registry, tail, clock, telemetry.metrics)
+        publishing = Publishing(store, registry, clock, config.partitions, rollout.hint)
         servicer = service.SegmentServicer(
-            store, registry, clock, config.partitions, rollout.hint, errors, estimating, watching.watch
+            store, registry, clock, config.partitions, errors, publishing, estimating, watching.watch
         )
         async with webhooks.build(config, clock, telemetry.metrics, store, registry, tail, held) as (served, couriers):
             yield App(

@@ -11,9 +11,8 @@ from prometheus_client import Counter
 
 from services.chassis import engine
 from services.chassis.clock import Clock, Instant
-from services.chassis.documents import Document, change
+from services.chassis.documents import Document
 from services.chassis.errors import InvalidDefinition, NotFound
-from services.chassis.ids import partition_of
 from services.chassis.server import Mounted
 from services.chassis.wire import instant
 from services.segment import convert, definitions, finding, history
@@ -22,6 +21,7 @@ from services.segment.counting import Counting
 from services.segment.domain import Facts
 from services.segment.estimating import Estimating
 from services.segment.explaining import explanation
+from services.segment.publishing import Publishing
 from services.segment.references import references
 from services.segment.registry import Registry
 from services.segment.rules import Published
@@ -36,8 +36,7 @@ _SAMPLE = 10
 
 
 class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type: ignore[misc]
-    """`computing` is told of a workspace's partition and the instant from which there is something to compute; `errors`
-    counts what can't be evaluated."""
+    """`errors` counts what can't be evaluated."""
 
     def __init__(
         self,
@@ -45,8 +44,8 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         registry: Registry,
         clock: Clock,
         partitions: int,
-        computing: Callable[[int, Instant], None],
         errors: Counter,
+        publishing: Publishing,
         estimating: Estimating,
         watch: Watch,
     ) -> None:
@@ -54,40 +53,17 @@ class SegmentServicer(segment_service_pb2_grpc.SegmentServiceServicer):  # type:
         self._registry = registry
         self._clock = clock
         self._partitions = partitions
-        self._computing = computing
         self._errors = errors
+        self._publishing = publishing
         self._estimating = estimating
         self._watch = watch
 
     async def PublishSegment(self, request: Any, context: object) -> segment_service_pb2.PublishSegmentResponse:
-        definition, violations = definitions.read(request.definition)
-        wanted = references(definition.condition, "definition.condition")
-        workspace_id, segment_id = request.workspace_id, request.segment_id
-        data, etag = convert.serialized(request.definition)
-        now = self._clock.now()
-        partition = partition_of(workspace_id, self._partitions)
-
-        def publish(_id: str, document: Document | None) -> dict[str, Any] | None:
-            before = convert.catalogue_of(document.body if document else None)
-            if violations:
-                raise InvalidDefinition([*violations, *before.problems(segment_id, wanted)])
-            after = before.with_published(segment_id, etag, request.etag, now, wanted)
-            if after is before:
-                return None
-            return {**convert.catalogue_body(after, now), "partition": partition, "compute_at": now}
-
-        known = await self._store.catalogues.get([workspace_id])
-        if publish(workspace_id, known.get(workspace_id)):
-            # Filed before it serves, so that a catalogue never names what isn't there.
-            key = convert.definition_key(workspace_id, segment_id, etag)
-            await self._store.definitions.put([Document(key, {"definition": data})])
-        written = (await change(self._store.catalogues, [workspace_id], publish, known=known))[workspace_id]
-        await self._registry.adopt(written)
-        self._computing(partition, now)
-        head = convert.catalogue_of(written.body).heads[segment_id]
-        return segment_service_pb2.PublishSegmentResponse(
-            segment=await self._segment(workspace_id, segment_id, head, self._counting(workspace_id))
+        head = await self._publishing.publish(request)
+        segment = await self._segment(
+            request.workspace_id, request.segment_id, head, self._counting(request.workspace_id)
         )
+        return segment_service_pb2.PublishSegmentResponse(segment=segment)
 
     async def EstimateSegment(self, request: Any, context: object) -> segment_service_pb2.EstimateSegmentResponse:
         definition, violations = definitions.read(request.definition)
