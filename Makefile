@@ -3,6 +3,9 @@ PYTHON ?= python3.11
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Three at once: much of what a test does is waiting. A file's tests stay together, as they share servers; and files keep
+# their order, in which the short ones come last.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 # checkov pins a hundred libraries of its own.
 CHECKOV := .venv-checkov
 PROTO_FILES := $(shell find protos -name '*.proto' -o -name examples.yaml)
@@ -57,19 +60,19 @@ client: setup ## Build the Python client's wheel into dist/
 	$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python
 
 test: setup ## Run all tests
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 contract: setup ## Run the contract tests
-	$(BIN)/python -m pytest tests/contract
+	$(PYTEST) tests/contract
 
 integration: setup ## Run the tests against real servers
-	$(BIN)/python -m pytest tests/integration
+	$(PYTEST) tests/integration
 
 e2e: setup ## Run the tests of the whole stack
-	$(BIN)/python -m pytest tests/e2e
+	$(PYTEST) tests/e2e
 
 faults: setup ## Run the tests that kill processes
-	$(BIN)/python -m pytest tests/faults
+	$(PYTEST) tests/faults
 
 bench: setup ## Measure: medians of several runs, beside the floor of their parts
 	$(BIN)/python -m bench

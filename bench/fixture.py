@@ -64,6 +64,12 @@ class Measured:
         self._seen += len(whole.encode())
         return [json.loads(line)["to"] for line in whole.splitlines()]
 
+    def taken(self) -> list[dict[str, str]]:
+        """Every message accepted so far, as the log provider wrote it down."""
+        text = self.sent.read_text()
+        # The last line may be half written.
+        return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
     async def wait_accepted(self, count: int, within_s: float = 120) -> None:
         seen = 0
         async with asyncio.timeout(within_s):

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import secrets
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import grpc
 from camino.client.connection import PORTS, SERVICES
 from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from cli.ports import free_port
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,16 +27,6 @@ _STOP_S = 15.0
 
 class StackError(Exception):
     """The stack can't start, or a part of it ended by itself; the message says which, and shows its last words."""
-
-
-def free_port() -> int:
-    """A loopback port that nobody listens on now, and that no outgoing connection will take before it's used: systems
-    give those ports from 32768 on, or higher ones."""
-    while True:
-        port = 20_000 + secrets.randbelow(12_768)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.bind(("127.0.0.1", port))
-            return port
 
 
 @dataclass(slots=True)
@@ -52,6 +42,7 @@ class Stack:
     """Where each service serves its metrics; on free ports if it isn't said."""
     _children: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
     _nats_port: int = 0
+    _held: ExitStack = field(default_factory=ExitStack)
 
     def target(self, service: str) -> str:
         return f"127.0.0.1:{self.ports[service]}"
@@ -86,13 +77,13 @@ class Stack:
     def prepare(self) -> None:
         """Take the ports and make the directories that whatever is started needs."""
         (self.data / "logs").mkdir(parents=True, exist_ok=True)
-        self.ports = {name: self.ports.get(name, 0) or free_port() for name in SERVICES}
-        self.metrics_ports = {name: self.metrics_ports.get(name, 0) or free_port() for name in SERVICES}
+        self.ports = {name: self.ports.get(name, 0) or free_port(self._held) for name in SERVICES}
+        self.metrics_ports = {name: self.metrics_ports.get(name, 0) or free_port(self._held) for name in SERVICES}
 
     def start_broker(self) -> None:
         """Start a broker, unless another one is used. It may not be answering yet when this returns."""
         if not self.nats_url:
-            self._nats_port = free_port()
+            self._nats_port = free_port(self._held)
             self.start_one("nats")
 
     def start_one(self, name: str) -> None:
@@ -186,6 +177,7 @@ class Stack:
         for name in (*SERVICES, "nats"):
             if name in self._children:
                 self.stop_one(name)
+        self._held.close()
 
 
 def _is_serving(health: health_pb2_grpc.HealthStub) -> bool:

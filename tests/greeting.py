@@ -57,4 +57,6 @@ async def greeted(sent: Path, *people: str) -> None:
 
 
 def _recipients(sent: Path) -> list[str]:
-    return sorted(json.loads(line)["to"] for line in sent.read_text().splitlines()) if sent.exists() else []
+    text = sent.read_text() if sent.exists() else ""
+    # The last line may be half written.
+    return sorted(json.loads(line)["to"] for line in text[: text.rfind("\n") + 1].splitlines())

@@ -21,6 +21,8 @@ from typing import Any
 
 import pymongo
 
+from cli.ports import free_port
+
 _STARTING_SECONDS = 30.0
 _STOPPING_SECONDS = 10.0
 
@@ -86,10 +88,10 @@ class Process:
 class NatsServer:
     """A NATS server with JetStream. It can be killed and started again with its port and its streams."""
 
-    def __init__(self, store: Path, config: Path | None) -> None:
+    def __init__(self, store: Path, config: Path | None, port: int) -> None:
         self._store = store
         self._config = ["-c", config] if config else []
-        self._port = -1  # a free one, the first time
+        self._port = port
         self._process: Process | None = None
 
     @property
@@ -108,7 +110,6 @@ class NatsServer:
         """Returns when it accepts connections."""
         command = [binary("nats-server"), "-a", "127.0.0.1", "-p", str(self._port), "-js", "-sd", self._store]
         process = self._process = Process([*command, *self._config], self._store)
-        self._port = int(process.said(r"Listening for client connections on 127\.0\.0\.1:(\d+)")[1])
         process.said(r"Server is ready")
 
     def reload(self) -> None:
@@ -132,8 +133,8 @@ class NatsServer:
 @contextlib.contextmanager
 def nats_server(config: Path | None = None) -> Iterator[NatsServer]:
     """A started NATS server, with a configuration file if wanted; stopped at the end, whatever happens."""
-    with tempfile.TemporaryDirectory(prefix="nats-") as directory:
-        server = NatsServer(Path(directory), config)
+    with contextlib.ExitStack() as held, tempfile.TemporaryDirectory(prefix="nats-") as directory:
+        server = NatsServer(Path(directory), config, free_port(held))
         try:
             server.start()
             yield server

@@ -69,12 +69,13 @@ async def serving(
         await running.stop(5)
 
 
-async def eventually(probe: Callable[[], Awaitable[Result | None]], *, within_s: float = 10) -> Result:
-    """Ask again and again, a few milliseconds apart, until the answer is neither None nor false. Raises
-    TimeoutError."""
+async def eventually(
+    probe: Callable[[], Awaitable[Result | None]], *, within_s: float = 10, every_s: float = 0.005
+) -> Result:
+    """Ask again and again, `every_s` apart, until the answer is neither None nor false. Raises TimeoutError."""
     async with asyncio.timeout(within_s):
         while True:
             result = await probe()
             if result:
                 return result
-            await asyncio.sleep(0.005)
+            await asyncio.sleep(every_s)

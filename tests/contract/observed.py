@@ -151,7 +151,7 @@ class Observed:
         exits.callback(close)
         if life.done():
             life.result()
-        self._stores = [sqlite3.connect(f"file:{path}?mode=ro", uri=True) for path in self._paths()]
+        self._stores = [_Store(path) for path in self._paths()]
         for store in self._stores:
             exits.callback(store.close)
 
@@ -241,8 +241,7 @@ class Observed:
         soon, tomorrow = self._house.clock.now() + SECOND, self._house.clock.now() + DAY
         due = []
         for store in self._stores:
-            for table in _tables(store):
-                columns = {row[1] for row in store.execute(f'PRAGMA table_info("{table}")')}
+            for table, columns in store.tables().items():
                 for field, before in (*((name, tomorrow) for name in _PENDING), *((name, soon) for name in _TIMERS)):
                     if f"body.{field}" in columns:
                         query = f'SELECT min("body.{field}") FROM "{table}" WHERE "body.{field}" < {before}'
@@ -265,16 +264,36 @@ class Observed:
 
     def _digest(self) -> object:
         digests = {}
-        for path, store in zip(self._paths(), self._stores, strict=True):
-            for table in _tables(store):
+        for store in self._stores:
+            for table in store.tables():
                 digest = blake2b(digest_size=16)
                 for row in store.execute(f'SELECT id, rev, body FROM "{table}" ORDER BY id'):
                     digest.update(repr(row).encode())
-                digests[f"{path.stem}.{table}"] = digest.hexdigest()
+                digests[f"{store.name}.{table}"] = digest.hexdigest()
         return digests
 
 
-def _tables(store: sqlite3.Connection) -> list[str]:
-    rows = store.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
-    columns = ((name, {row[1] for row in store.execute(f'PRAGMA table_info("{name}")')}) for (name,) in rows.fetchall())
-    return sorted(name for name, has in columns if "body" in has and name not in _OWN)
+class _Store:
+    """A service's embedded store, looked into while the service has it open."""
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.stem
+        self._connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        self._schema = -1
+        self._tables: dict[str, set[str]] = {}
+        self.execute = self._connection.execute
+        self.close = self._connection.close
+
+    def tables(self) -> Mapping[str, set[str]]:
+        """Those of documents, in the order of their names, with their columns. Looked up again when the schema has
+        changed: it hardly ever does, and looking takes longer than all else that is asked here."""
+        [schema] = self.execute("PRAGMA schema_version").fetchone()
+        if schema != self._schema:
+            found = {name: {row[1] for row in self.execute(f'PRAGMA table_info("{name}")')} for name in self._names()}
+            self._tables = {name: columns for name, columns in found.items() if "body" in columns}
+            self._schema = schema
+        return self._tables
+
+    def _names(self) -> list[str]:
+        rows = self.execute("SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%'")
+        return sorted({name for (name,) in rows} - _OWN)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -13,6 +12,7 @@ import pytest
 import yaml
 from nats.js.errors import APIError
 
+from cli.ports import free_port
 from services.chassis.broker import Broker
 from services.chassis.errors import BrokerUnavailable
 from services.chassis.testing import eventually
@@ -37,8 +37,8 @@ def test_the_values_are_for_a_cluster_that_outlives_a_server_and_a_power_cut() -
 def cluster(tmp_path: Path) -> Iterator[str]:
     """The addresses of a cluster of as many servers as the values say, with the values' JetStream settings."""
     count = VALUES["config"]["cluster"]["replicas"]
-    clients, routes = free_ports(count), free_ports(count)
     with ExitStack() as exits:
+        clients, routes = ([free_port(exits) for _ in range(count)] for _ in range(2))
         started = []
         for number in range(count):
             settings: dict[str, Any] = {
@@ -60,13 +60,6 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         for process in started:
             process.said("Server is ready")
         yield ",".join(f"nats://127.0.0.1:{port}" for port in clients)
-
-
-def free_ports(count: int) -> list[int]:
-    """Loopback ports that nobody listens on now."""
-    with ExitStack() as exits:
-        sockets = [exits.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
-        return [taken.getsockname()[1] for taken in sockets]
 
 
 async def test_each_stream_is_kept_by_every_server(cluster: str) -> None:

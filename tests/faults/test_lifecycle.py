@@ -19,7 +19,8 @@ from camino.ops.v1 import dead_letter_service_pb2, dead_letter_service_pb2_grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from bench.fixture import Measured, measured
-from cli.stack import ROOT, SERVICES, Stack, free_port
+from cli.ports import free_port
+from cli.stack import ROOT, SERVICES, Stack
 from services.chassis.server import LIVE
 from services.chassis.testing import eventually
 from tests.faults.retrying import retried
@@ -74,16 +75,18 @@ async def ends(stack: Stack, name: str, within_s: float) -> int:
 
 @pytest.mark.parametrize("name", SERVICES)
 async def test_one_that_waits_for_its_broker_is_alive_refuses_calls_and_ends_at_once(name: str, tmp_path: Path) -> None:
-    async with one_service(tmp_path, name, NATS_URL=f"nats://127.0.0.1:{free_port()}") as stack:
-        await becomes(stack, name, SERVING, LIVE)
-        assert await health(stack, name) == NOT_SERVING
-        async with grpc.aio.insecure_channel(stack.target(name)) as channel:
-            letters = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
-            with pytest.raises(grpc.aio.AioRpcError) as refused:
-                await letters.ListDeadLetters(dead_letter_service_pb2.ListDeadLettersRequest())
-        error = from_rpc_error(refused.value)
-        assert (error.status, error.reason_name) == (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
-        assert await ends(stack, name, within_s=3) == 0
+    with ExitStack() as held:
+        nowhere = f"nats://127.0.0.1:{free_port(held)}"
+        async with one_service(tmp_path, name, NATS_URL=nowhere) as stack:
+            await becomes(stack, name, SERVING, LIVE)
+            assert await health(stack, name) == NOT_SERVING
+            async with grpc.aio.insecure_channel(stack.target(name)) as channel:
+                letters = dead_letter_service_pb2_grpc.DeadLetterServiceStub(channel)
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
+                    await letters.ListDeadLetters(dead_letter_service_pb2.ListDeadLettersRequest())
+            error = from_rpc_error(refused.value)
+            assert (error.status, error.reason_name) == (grpc.StatusCode.UNAVAILABLE, "DEPENDENCY_UNAVAILABLE")
+            assert await ends(stack, name, within_s=3) == 0
 
 
 async def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path) -> None:
@@ -98,8 +101,8 @@ async def test_a_broker_that_comes_late_is_waited_for(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("migrates", ["true", "false"])
 async def test_a_store_that_comes_late_is_waited_for(migrates: str, tmp_path: Path) -> None:
-    port = free_port()
     with nats_server() as nats, ExitStack() as later:
+        port = free_port(later)
         told = {
             "NATS_URL": nats.url,
             "MONGODB_URI": f"mongodb://127.0.0.1:{port}/?retryWrites=false",

@@ -70,7 +70,7 @@ async def test_everybody_is_erased_whoever_is_killed_meanwhile() -> None:
                 return all(one.state == OPERATION_STATE_DONE for one in found)
 
             # What died with its claim goes on when that has ended.
-            await eventually(done, within_s=150)
+            await eventually(done, within_s=150, every_s=0.05)
             ended = await all_of(operations)
             assert {one.operation_id for one in ended} == begun
             assert all(len(one.receipts) == 4 for one in ended)

@@ -48,6 +48,8 @@ async def test_a_call_under_way_finishes_and_others_are_refused() -> None:
         await slow.begun.wait()
         slow.begun.clear()
         stopping = asyncio.ensure_future(server.stop(10))
+        # What is sent before the client has heard of the end may be cancelled instead.
+        await over.wait_for_state_change(grpc.ChannelConnectivity.READY)
         async with grpc.aio.insecure_channel(target) as other:
             for stub_ in (stub, wire_grpc.DeadLetterServiceStub(other)):
                 with pytest.raises(grpc.aio.AioRpcError) as refused:
