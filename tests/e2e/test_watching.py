@@ -152,7 +152,7 @@ def test_top_shows_them(stack: Stack, tmp_path: Path) -> None:
     assert ["journey", "send", "", str(PEOPLE)] in [row[:4] for row in rows]
     consumers = {row[0]: row[1] for row in rows if row[0].startswith(("segment-", "orchestrator-", "channels-"))}
     assert consumers == dict.fromkeys(
-        ("segment-changes", "orchestrator-changes", "orchestrator-settled", "channels-sends"), "0"
+        ("segment-changes", "segment-evaluation", "orchestrator-changes", "orchestrator-settled", "channels-sends"), "0"
     )
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from camino.segment.v1.segment_events_pb2 import EvaluationRequested
+
 from services.channels import app as channels
 from services.channels.config import ChannelsConfig
 from services.chassis.broker import ConsumerSpec
@@ -25,9 +27,11 @@ _LAG = range(100, 10_000)
 
 
 def consumers(name: str, partitions: int) -> tuple[ConsumerSpec, ...]:
-    """What a service reads with, as it declares it itself."""
+    """What a service reads with, as it declares it itself, but for what has one message waiting at most, however much
+    there is to do."""
     if name == "segment":
-        return tuple(segment.footing(segment.SegmentConfig(partitions=partitions)).consumers)
+        declared = segment.footing(segment.SegmentConfig(partitions=partitions)).consumers
+        return tuple(spec for spec in declared if spec.message_type is not EvaluationRequested)
     if name == "orchestrator":
         return tuple(orchestrator.footing(orchestrator.OrchestratorConfig(partitions=partitions)).consumers)
     if name == "channels":
@@ -103,8 +107,8 @@ def _by_lag(name: str, spec: Object, partitions: int) -> Iterator[str]:
         yield f"{name}: isn't scaled by what waits in all partitions together"
     others = [trigger for trigger in spec["triggers"] if trigger not in lags]
     by_cpu = {"type": "cpu", "metricType": "Utilization", "metadata": {"value": _BUSY}}
-    # Only what the orchestrator does by its timers leaves no message waiting.
-    if others != ([by_cpu] if name == "orchestrator" else []):
+    # What these do by their timers leaves no message waiting.
+    if others != ([by_cpu] if name in ("orchestrator", "segment") else []):
         yield f"{name}: another signal than it should have"
 
 

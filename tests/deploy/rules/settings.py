@@ -66,6 +66,8 @@ def tells_what_can_be(manifests: Manifests) -> Iterator[str]:
             config.model_validate(told)
         except ValidationError as error:
             yield f"{name}: {error}"
+    if manifests.settings().get("CAMINO_WEBHOOK_NETWORKS") != "public":
+        yield "webhooks may be for what is inside"
     # One server can't keep what it publishes more than once; three outlive the loss of one.
     if manifests.settings().get("CAMINO_STREAM_REPLICAS") != ("1" if manifests.of("StatefulSet") else "3"):
         yield "streams aren't kept by as many servers as there are"
