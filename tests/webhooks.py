@@ -135,10 +135,19 @@ class Telling:
         self.tail = Tail(self.broker, MEMBERSHIPS, MembershipChanged, self.clock)
         self._publisher = Publisher(self.broker, "segment")
         measuring = Measuring(self.metrics, self.store.webhooks, self.clock, self.held)
+        slots, slots_of_failing = asyncio.Semaphore(8), asyncio.Semaphore(1)
         self.means = Means(
-            self.store.webhooks, self.tail, self.poster, self.clock, 2, asyncio.Semaphore(8), measuring, lambda: 1.0
+            self.store.webhooks,
+            self.tail,
+            self.poster,
+            self.clock,
+            2,
+            slots,
+            slots_of_failing,
+            measuring,
+            lambda: 1.0,
         )
-        self.couriers = Couriers(self.means, self.held)
+        self.couriers = Couriers(self.means, self.held, last_answers_s=0.1)
         registry = Registry(self.store, self.clock)
         self.servicer = MembershipWebhookServicer(
             self.store, registry, self.tail, self.poster, self.clock, 2, self.couriers.hint, False

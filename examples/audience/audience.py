@@ -57,7 +57,8 @@ class Audience:
             )
             if response.cursor:
                 file.execute("DELETE FROM standing WHERE round < (SELECT round FROM place)")
-                file.execute("UPDATE place SET cursor = ?", (response.cursor,))
+            if cursor := response.cursor or response.members_cursor:
+                file.execute("UPDATE place SET cursor = ?", (cursor,))
 
     def segments_of(self, profile_id: str) -> set[str]:
         asked = "SELECT segment_id FROM standing WHERE profile_id = ? AND member"

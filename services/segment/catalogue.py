@@ -83,9 +83,9 @@ class Catalogue:
 
     @property
     def switched(self) -> int:
-        """The greatest edition of a version that was switched to and isn't ready; 0 if there is none."""
-        switching = (head.serving.edition for head in self.heads.values() if head.switched_at and not head.ready)
-        return max(switching, default=0)
+        """The greatest edition of a version that was switched to, ready or not; 0 if there is none. A replica that
+        hasn't heard of the switch may go by the version before when all others are done with it."""
+        return max((head.serving.edition for head in self.heads.values() if head.switched_at), default=0)
 
     def problems(self, segment_id: str, wanted: Sequence[Reference]) -> list[Violation]:
         """What is wrong with a definition that asks other segments so."""

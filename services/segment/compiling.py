@@ -73,7 +73,7 @@ def _former(catalogue: Catalogue, before: Versions, serving: Versions, read: Rea
 
 def _served_beside(other: Head, head: Head) -> bool:
     """Whether it was the other one's former version that served beside this one's: it was switched no earlier."""
-    return other.former is not None and other.switched_at >= head.switched_at
+    return other.former is not None and other.serves_from >= head.serves_from
 
 
 def _published(segment_id: str, version: Version, others: Versions, read: Read) -> Published:

@@ -89,11 +89,20 @@ class Profiles:
                     self.hint(document.body["partition"], wake_at)
             recorded.owing += [written[key] for key in left if key in news]
             self._tell_failures(recorded.failures.get(key, {}) for key in left if key not in ahead)
-            if not ahead:
+            await self._registry.loaded()
+            overtaken = [key for key, document in written.items() if self._is_overtaken(document)]
+            if not ahead and not overtaken:
                 return recorded
             await self._catch_up(ahead, deleted)
-            left, known = list(ahead), None
+            left, known = [*ahead, *overtaken], None
         raise Contention("definitions kept changing under us")
+
+    def _is_overtaken(self, document: Document) -> bool:
+        """Whether a profile was written by rules that weren't the newest any more. We may have been held up for so long
+        over it that all others are done with it, and nobody would look at it again."""
+        workspace_id = document.id.partition("/")[0]
+        edition = document.body.get("edition")
+        return edition is not None and edition < self._registry.rules(workspace_id).edition
 
     def _tell_failures(self, failures: Iterable[Mapping[FailedVersion, Failure]]) -> None:
         causes = Counter[str]()

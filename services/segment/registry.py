@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 
 from services.chassis.clock import SECOND, Clock, Instant, wait_for_any
@@ -17,6 +18,10 @@ from services.segment.store import Store
 _LOOK_EVERY = SECOND
 _OVERLAP = 10 * SECOND
 """Clocks of replicas differ, and what is written isn't seen at once: each look goes so far back."""
+_HOLDS = 10 * SECOND
+"""A replica that hasn't looked for so long, because it was held up, looks again before it goes on."""
+_SUPERSEDED = 1_000
+"""Definitions that are remembered though no catalogue names them: of those somebody may be telling just now."""
 
 
 class Registry:
@@ -35,8 +40,11 @@ class Registry:
         self._ages: dict[str, tuple[int, int]] = {}
         self._catalogues: dict[str, Catalogue] = {}
         self._rules: dict[str, Rules] = {}
-        self._definitions: dict[str, bytes] = {}
-        self._seen: Instant | None = None
+        self._named: dict[str, dict[str, bytes]] = {}
+        """The definitions that the catalogues name, by workspace."""
+        self._superseded: dict[str, bytes] = {}
+        self._seen: Instant = 0
+        self._looked_at: Instant | None = None
 
     def rules(self, workspace_id: str) -> Rules:
         return self._rules.get(workspace_id, NO_RULES)
@@ -46,14 +54,15 @@ class Registry:
 
     def definition(self, workspace_id: str, segment_id: str, etag: str) -> bytes:
         """A version's definition, as it was published. Raises `NotFound` if it was deleted meanwhile."""
-        definition = self._definitions.get(convert.definition_key(workspace_id, segment_id, etag))
+        key = convert.definition_key(workspace_id, segment_id, etag)
+        definition = self._named.get(workspace_id, {}).get(key) or self._superseded.get(key)
         if definition is None:
             raise NotFound.of("segment", segment_id)
         return definition
 
     async def loaded(self) -> None:
-        """Return when what was published before is known."""
-        if self._seen is None:
+        """Return when what was published up to some seconds ago is known, also after we were held up for long."""
+        if self._looked_at is None or self._looked_at + _HOLDS < self._clock.now():
             await self._look()
 
     async def refresh(self, workspace_id: str) -> Catalogue:
@@ -67,7 +76,7 @@ class Registry:
 
     def forget(self, workspace_id: str) -> None:
         """Serve nothing of a workspace any more."""
-        for known in (self._ages, self._catalogues, self._rules):
+        for known in (self._ages, self._catalogues, self._rules, self._named):
             known.pop(workspace_id, None)
 
     async def adopt(self, document: Document) -> None:
@@ -80,18 +89,30 @@ class Registry:
             for version in (head.serving, head.upcoming, head.former)
             if version
         }
-        found = await self._store.definitions.get([key for key in keys if key not in self._definitions])
+        found = await self._store.definitions.get(keys - self._named.get(workspace_id, {}).keys())
         # From here on nothing waits, so that catalogue and rules are of one edition.
+        read = {key: filed.body["definition"] for key, filed in found.items()}
         if not self._is_news(document):
+            # Who has published it tells of it all the same.
+            self._remember(read)
             return
-        self._definitions.update((key, filed.body["definition"]) for key, filed in found.items())
-        if not keys <= self._definitions.keys():
+        named = self._named.get(workspace_id, {})
+        known = named | read
+        if not keys <= known.keys():
             return  # Filed before it serves, so the workspace is being deleted.
+        self._named[workspace_id] = {key: known[key] for key in keys}
+        self._remember({key: named[key] for key in named.keys() - keys})
         before = self.rules(workspace_id)
         if catalogue.edition != before.edition:
             self._rules[workspace_id] = compiling.rules(catalogue, before, partial(self._read, workspace_id))
         self._catalogues[workspace_id] = catalogue
         self._ages[workspace_id] = catalogue.edition, document.rev
+
+    def _remember(self, superseded: Mapping[str, bytes]) -> None:
+        """Keep definitions that no catalogue names, for a while."""
+        self._superseded |= superseded
+        while len(self._superseded) > _SUPERSEDED:
+            del self._superseded[next(iter(self._superseded))]
 
     def _read(self, workspace_id: str, segment_id: str, etag: str) -> Definition:
         return definitions.definition_of(convert.definition_wire(self.definition(workspace_id, segment_id, etag)))
@@ -110,10 +131,13 @@ class Registry:
 
     async def _look(self) -> None:
         """Adopt what changed since the last look."""
-        seen = self._seen or 0
+        now = self._clock.now()
+        seen = self._seen
+        # What was written by a clock that's ahead must not hide what comes after it.
+        since = min(seen, now) - _OVERLAP
         after = ""
         while True:
-            page = await self._store.catalogues.query("by_change", 1, at_least=seen - _OVERLAP, limit=100, after=after)
+            page = await self._store.catalogues.query("by_change", 1, at_least=since, limit=100, after=after)
             for document in page.documents:
                 if self._is_news(document):
                     await self.adopt(document)
@@ -121,7 +145,7 @@ class Registry:
             after = page.next
             if not after:
                 break
-        self._seen = seen
+        self._seen, self._looked_at = seen, now
         if await self._store.catalogues.count("by_change", 1) < len(self._catalogues):
             await self._forget_deleted()
 

@@ -25,7 +25,8 @@ from services.segment.registry import Registry
 from services.segment.store import SWEEP_AFTER, Store
 
 _SETTLE = 30 * SECOND
-"""After so long every replica has heard of an edition."""
+"""After so long every replica has heard of an edition, or looks for one before it lets go of what it writes: see
+`Registry.loaded`."""
 _LOOK = 30 * SECOND
 """How long work that was asked for may take without a word, until it's looked after."""
 _PAGE = 500
@@ -108,12 +109,9 @@ class Rollout:
             asked, asked_at = document.body.get("asked", (0, 0))
             if asked != seen.edition or asked_at + _LOOK <= self._clock.now():
                 asked_at = await self._ask(workspace_id, seen, left)
-            fields = {"asked": [seen.edition, asked_at], "compute_at": asked_at + _LOOK, "checked": None}
-        elif document.body.get("checked") != seen.edition:
-            # A replica that hadn't heard of the edition may have been writing a new profile meanwhile.
-            fields = {"checked": seen.edition, "compute_at": self._clock.now() + _SETTLE}
+            fields = {"asked": [seen.edition, asked_at], "compute_at": asked_at + _LOOK, "settling": None}
         else:
-            fields = {"checked": None, "compute_at": None}
+            fields = _settled(document.body.get("settling", (0, 0)), seen.edition, self._clock.now())
         await self._write(document, lambda now, found: (found, fields))
 
     async def _computed(self, workspace_id: str, catalogue: Catalogue) -> int:
@@ -195,6 +193,17 @@ class Rollout:
 
     async def _computing(self) -> Mapping[tuple[str, ...], float]:
         return {(): sum([await self._store.catalogues.count("compute", partition) for partition in self._held()])}
+
+
+def _settled(settling: tuple[int, Instant], edition: int, now: Instant) -> dict[str, Any]:
+    """What to write when nothing is left to do: look once more when every replica has heard of the edition. One that
+    hadn't may be writing a profile meanwhile."""
+    of, settles_at = settling
+    if of != edition:
+        settles_at = now + _SETTLE
+    elif settles_at <= now:
+        return {"asked": None, "settling": None, "compute_at": None}
+    return {"settling": [edition, settles_at], "compute_at": settles_at}
 
 
 def request(workspace_id: str, computation_id: str, partition: int, edition: int, step: int = 0) -> Outgoing:

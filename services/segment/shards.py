@@ -23,6 +23,9 @@ from services.segment.registry import Registry
 from services.segment.rollout import following_on
 from services.segment.store import Store
 
+Shard = tuple[str, int]
+"""A workspace's profiles in one partition."""
+
 
 class Shards:
     """Handles EvaluationRequested. `finished` is told of a catalogue's partition and the instant when nothing is left
@@ -48,24 +51,36 @@ class Shards:
         self._clock = clock
         self._finished = finished
         self._page = page
+        self._asked: dict[Shard, tuple[int, str]] = {}
+        """The newest computation that each shard was seen to be asked for, until it has nothing left."""
 
     async def handle(self, messages: list[EvaluationRequested]) -> Mapping[int, Retry | Dead]:
         following: list[Outgoing] = []
         finished: set[str] = set()
+        asked = self._newest(messages)
         # Side by side: while the store writes one page, another is evaluated.
-        for message, more in zip(
-            messages, await asyncio.gather(*map(self._step, messages), return_exceptions=True), strict=True
-        ):
+        steps = await asyncio.gather(*map(self._step, asked.values()), return_exceptions=True)
+        for (shard, message), more in zip(asked.items(), steps, strict=True):
             if isinstance(more, BaseException):
                 raise more
             if more:
                 following.append(following_on(message))
             else:
                 finished.add(message.workspace_id)
+                self._asked.pop(shard, None)
         await self._publisher.publish(following)
         if finished:
             await self._say_finished(finished)
         return {}
+
+    def _newest(self, messages: list[EvaluationRequested]) -> Mapping[Shard, EvaluationRequested]:
+        """What is to be done, without what was asked for once more since: that goes on until nothing is left."""
+        newest: dict[Shard, EvaluationRequested] = {}
+        for message in messages:
+            shard, asked = (message.workspace_id, message.partition), (message.edition, message.computation_id)
+            if asked >= self._asked.get(shard, asked):
+                self._asked[shard], newest[shard] = asked, message
+        return newest
 
     async def _step(self, message: EvaluationRequested) -> bool:
         """Evaluate a page of the profiles that are behind, or that a switch changes, and tell what follows. Whether

@@ -4,23 +4,27 @@ What is told at first is the projection, read after the end of the stream was no
 it's published (see `outbox`): so whatever stands in the stream before that end is in what is read, and what isn't comes
 after it. What is in both comes twice, which the sequence of each member shows.
 
+That holds however long the reading takes: so a stream that ends meanwhile is gone on with where it was, and not begun
+anew.
+
 Nothing is kept for a reader but the page that it's being told: it's asked for the next when it has taken that.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
+from itertools import zip_longest
 
 from camino.segment.v1.segment_events_pb2 import MembershipChanged
-from camino.segment.v1.segment_service_pb2 import SegmentMembers, WatchMembershipsRequest, WatchMembershipsResponse
+from camino.segment.v1.segment_service_pb2 import WatchMembershipsRequest, WatchMembershipsResponse
 
 from services.chassis.clock import SECOND, Clock, Instant
 from services.chassis.errors import NotFound
 from services.chassis.metrics import Metrics
 from services.chassis.tail import Place, Stored, Tail
 from services.segment import convert
-from services.segment.cursors import Cursors
+from services.segment.cursors import Cursors, Told
 from services.segment.measures import TOLD_CHANGES, WATCH_LAG
 from services.segment.registry import Registry
 from services.segment.store import Store
@@ -56,32 +60,42 @@ class Watching:
         """Raises `NotFound`, `CursorExpired`, `InvalidArgument` for a cursor that isn't one of this question, and
         `BrokerUnavailable`."""
         cursors = Cursors.of(request.workspace_id, request.segment_ids)
-        place = cursors.place(request.cursor) if request.cursor else None
+        told = cursors.told(request.cursor) if request.cursor else None
+        place = told.place if told else await self._tail.newest()
+        # Only now: of all segments those are told that there are, and what is published later begins after that end.
         published = (await self._registry.refresh(request.workspace_id)).heads
-        for segment_id in request.segment_ids:
+        segment_ids = sorted(cursors.segment_ids or published)
+        for segment_id in segment_ids:
             if segment_id not in published:
                 raise NotFound.of("segment", segment_id)
-        if place is None:
-            place = await self._tail.newest()
-            async for members in self._members(request.workspace_id, cursors.segment_ids):
-                yield WatchMembershipsResponse(members=members)
-        async with aclosing(self._changes(cursors, place)) as changes:
+        told = told or Told(place, next(iter(segment_ids), ""))
+        if told.segment_id:
+            async for response in self._members(cursors, segment_ids, told):
+                yield response
+        async with aclosing(self._changes(cursors, told.place)) as changes:
             async for response in changes:
                 yield response
 
-    async def _members(self, workspace_id: str, segment_ids: Collection[str]) -> AsyncIterator[SegmentMembers]:
-        # Of all segments, those that there are now: what is published later begins after the end that was noted.
-        for segment_id in sorted(segment_ids or (await self._registry.refresh(workspace_id)).heads):
-            after = ""
-            while True:
+    async def _members(
+        self, cursors: Cursors, segment_ids: Sequence[str], told: Told
+    ) -> AsyncIterator[WatchMembershipsResponse]:
+        left = [segment_id for segment_id in segment_ids if segment_id >= told.segment_id]
+        for segment_id, following in zip_longest(left, left[1:], fillvalue=""):
+            if told.segment_id != segment_id:
+                told = Told(told.place, segment_id)
+            while told.segment_id == segment_id:
                 page = await self._store.memberships.query(
-                    "members", convert.member_of(workspace_id, segment_id), limit=self._at_once, after=after
+                    "members",
+                    convert.member_of(cursors.workspace_id, segment_id),
+                    limit=self._at_once,
+                    after=told.after,
                 )
+                told = Told(told.place, segment_id, page.next) if page.next else Told(told.place, following)
                 if page.documents:
-                    yield convert.segment_members(segment_id, page.documents)
-                after = page.next
-                if not after:
-                    break
+                    yield WatchMembershipsResponse(
+                        members=convert.segment_members(segment_id, page.documents),
+                        members_cursor=cursors.of_told(told) if told.segment_id else "",
+                    )
 
     async def _changes(self, cursors: Cursors, place: Place) -> AsyncGenerator[WatchMembershipsResponse, None]:
         workspace_id, segment_ids = cursors.workspace_id, cursors.segment_ids
@@ -92,7 +106,8 @@ class Watching:
             place = read.through
             told = [one for one in read.messages if not segment_ids or one.message.segment_id in segment_ids]
             if told or self._clock.now() >= quiet_until:
-                response = WatchMembershipsResponse(changes=[one.message for one in told], cursor=cursors.at(place))
+                cursor = cursors.of_told(Told(place))
+                response = WatchMembershipsResponse(changes=[one.message for one in told], cursor=cursor)
                 self._told.inc(len(told))
                 with self._owing(told):
                     yield response

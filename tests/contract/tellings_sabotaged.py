@@ -10,7 +10,8 @@ import pytest
 
 from services.chassis import interceptors, telling
 from services.chassis.interceptors import Boundary
-from services.segment.cursors import Cursors
+from services.chassis.tail import Place
+from services.segment.cursors import Cursors, Told
 from services.segment.service import SegmentServicer
 
 Responses = AsyncGenerator[Any, None]
@@ -78,15 +79,15 @@ def ends_when_all_is_told(patch: pytest.MonkeyPatch) -> None:
 
 
 def any_cursor_will_do(patch: pytest.MonkeyPatch) -> None:
-    place = Cursors.place
+    told = Cursors.told
 
     def read(self: Any, cursor: str) -> Any:
         try:
-            return place(self, cursor)
+            return told(self, cursor)
         except Exception:
-            return place(self, self.at((0, 0, 0)))
+            return told(self, self.of_told(Told(Place(0, 0, 0))))
 
-    patch.setattr(Cursors, "place", read)
+    patch.setattr(Cursors, "told", read)
 
 
 def cursors_of_any_question(patch: pytest.MonkeyPatch) -> None:

@@ -143,12 +143,18 @@ def _top(*arguments: str, state: Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_top_shows_them(stack: Stack, tmp_path: Path) -> None:
-    shown = _top(*(part for name in SERVICES for part in ("--metrics", stack.metrics(name))), state=tmp_path)
-    assert shown.returncode == 0, shown.stdout + shown.stderr
-    rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line]
+async def test_top_shows_them(stack: Stack, tmp_path: Path) -> None:
+    metrics = [part for name in SERVICES for part in ("--metrics", stack.metrics(name))]
+
+    async def told() -> list[list[str]] | None:
+        """The table's rows, once the last message is counted: that is after it was sent."""
+        shown = await asyncio.to_thread(_top, *metrics, state=tmp_path)
+        assert shown.returncode == 0, shown.stdout + shown.stderr
+        rows = [[cell.strip() for cell in line.split("│")[1:-1]] for line in shown.stdout.splitlines() if "│" in line]
+        return rows if ["email", "sent", str(PEOPLE)] in [row[:3] for row in rows] else None
+
+    rows = await eventually(told)
     assert [row[:2] for row in rows if row[1] == "serving"] == [[name, "serving"] for name in SERVICES]
-    assert ["email", "sent", str(PEOPLE)] in [row[:3] for row in rows]
     assert ["journey", "send", "", str(PEOPLE)] in [row[:4] for row in rows]
     consumers = {row[0]: row[1] for row in rows if row[0].startswith(("segment-", "orchestrator-", "channels-"))}
     assert consumers == dict.fromkeys(

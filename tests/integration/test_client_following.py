@@ -24,7 +24,8 @@ REFUSED = Unauthenticated("no longer")
 
 
 class Scripted(SegmentServiceServicer):
-    """Tells by each stream what it's told to, members by their names and cursors after a colon; and ends it so."""
+    """Tells by each stream what it's told to, members by their names, with where to go on with them after a plus and
+    cursors after a colon; and ends it so."""
 
     def __init__(self) -> None:
         self.streams: list[tuple[str, Failure | None]] = []
@@ -38,8 +39,9 @@ class Scripted(SegmentServiceServicer):
         said, end = self.streams.pop(0)
         for word in said.split():
             name, _, cursor = word.partition(":")
+            name, _, next_ = name.partition("+")
             members = wire.SegmentMembers(segment_id="vips", profile_ids=[name]) if name else None
-            yield wire.WatchMembershipsResponse(members=members, cursor=cursor)
+            yield wire.WatchMembershipsResponse(members=members, cursor=cursor, members_cursor=next_)
         if end is not None:
             await abort(context, end)
         if not self.streams:
@@ -110,6 +112,12 @@ def follow(request: pytest.FixtureRequest, scripted: tuple[Scripted, str]) -> Fo
             ["anew ana", "anew ana", "bob", "cyd"],
             ["", "", "1"],
             id="begins anew if it was cut before all were told",
+        ),
+        pytest.param(
+            [("ana+1 bob", AWAY), ("bob :2", AWAY), ("cyd:3", None)],
+            ["anew ana", "bob", "bob", "", "cyd"],
+            ["", "1", "2"],
+            id="goes on with those who haven't been told",
         ),
         pytest.param(
             [("ana:1", REFUSED), ("bob:2", None)],

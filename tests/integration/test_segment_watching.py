@@ -132,7 +132,8 @@ class Reader:
     async def follow(self, cut: random.Random | None = None) -> None:
         """For ever, over one stream, or over many that are cut after a few responses."""
         while True:
-            left = cut.randint(1, 20) if cut else -1
+            # Fewer than it takes to tell all members.
+            left = cut.randint(1, 3) if cut else -1
             cursor = self.audience.cursor
             request = WatchMembershipsRequest(workspace_id=WORKSPACE, segment_ids=self._segment_ids, cursor=cursor)
             anew = not cursor

@@ -146,7 +146,70 @@ async def test_one_that_hangs_holds_up_nobody_else(world: Telling, hook: Receive
             assert [posted.sequences for posted in slow.posted] == [[("ana", 1)]], "one at a time"
             release.set()
             await slow.come(2)
-    assert told(slow.posted) == told(hook.posted) == [("ana", number) for number in range(1, 6)]
+        assert told(slow.posted) == told(hook.posted) == [("ana", number) for number in range(1, 6)]
+        # Nor do so many that hang again as may be posted to at a time.
+        await world.publish(("ana", 6))
+        one = {"slots": asyncio.Semaphore(1)}
+        slow.answer = answering(500)
+        await world.courier("slow", **one).step()
+        world.clock.advance(5 * SECOND)
+        release.clear()
+        slow.answer = hang
+        hanging = asyncio.create_task(world.courier("slow", **one).step())
+        await slow.come(len(slow.posted) + 1)
+        await world.courier(**one).step()
+        assert (hook.posted[-1].sequences, hanging.done()) == ([("ana", 6)], False)
+        release.set()
+        await hanging
+
+
+async def test_who_hangs_keeps_nobody_from_stopping(world: Telling, hook: Receiver) -> None:
+    await world.put(hook.url)
+    await world.publish(("ana", 1))
+    never = asyncio.Event()
+
+    async def hang(posted: Posted) -> web.Response:
+        await never.wait()
+        return await taken(posted)
+
+    hook.answer = hang
+    async with world.running():
+        await hook.come(1)
+        began = asyncio.get_running_loop().time()
+    assert asyncio.get_running_loop().time() - began < 2
+    hook.answer = taken
+    await world.courier().step()
+    first, again = hook.posted
+    assert (first.id, first.body) == (again.id, again.body)
+
+
+async def test_what_comes_again_is_all_of_it_also_from_a_copy_that_is_behind(world: Telling, hook: Receiver) -> None:
+    class Behind:
+        """A tail whose broker's copy has two more messages each time that it's asked."""
+
+        async def read(self, workspace_id: str, place: Any, _limit: int) -> Any:
+            return await world.tail.read(workspace_id, place, 2)
+
+    await world.put(hook.url)
+    await world.publish(*(("ana", number) for number in range(1, 6)))
+    hook.answer = answering(500)
+    await world.courier().step()
+    hook.answer = taken
+    world.clock.advance(5 * SECOND)
+    courier = world.courier(tail=Behind())
+    await courier.step()
+    await world.publish(("ana", 6))
+    hook.answer = answering(500)
+    await courier.step()
+    first, again, _ = hook.posted
+    assert (first.id, first.body) == (again.id, again.body)
+    # A stream that has lost its end.
+    [document] = (await world.store.webhooks.get([courier.key])).values()
+    document.body["hand"][1] += 1
+    await world.store.webhooks.put([document])
+    world.clock.advance(5 * SECOND)
+    await courier.step()
+    assert (await world.webhook()).loss_count == 1
 
 
 async def test_who_is_gone_is_told_nothing_until_it_is_put_again(world: Telling, hook: Receiver) -> None:

@@ -89,6 +89,8 @@ steps = st.one_of(
 class People:
     """Some people, what is told of them, and the service that it's told to."""
 
+    segments = tuple(SEGMENTS)
+
     def __init__(self, bench: Bench) -> None:
         bench.examples += 1
         self.bench = bench
@@ -258,7 +260,7 @@ class People:
                 await self._sound(other, set())
         for person in self.erased:
             assert stored[self.key(person)].body.keys() == {"erased"}
-            assert not (await store.memberships.get([f"{WORKSPACE}/{id_}/{person}" for id_ in SEGMENTS]))
+            assert not (await store.memberships.get([f"{WORKSPACE}/{id_}/{person}" for id_ in self.segments]))
             assert (await history.newest(store.transitions, WORKSPACE, [person], 1, ""))[0] == []
             assert all((one.member, one.cause) == (False, Cause.ERASURE) for one in self.published.of(person))
             assert self.published.member_of(person) == set(), "whoever saw it enter sees it leave"
@@ -266,7 +268,7 @@ class People:
     async def _listed(self) -> dict[str, set[str]]:
         """Which segments each is listed in."""
         listed: dict[str, set[str]] = {person: set() for person in self.people}
-        for segment_id in SEGMENTS:
+        for segment_id in self.segments:
             member_of = convert.member_of(WORKSPACE, segment_id)
             for document in (await self.bench.store.memberships.query("members", member_of, limit=9)).documents:
                 listed[document.id.rpartition("/")[2]].add(segment_id)

@@ -244,7 +244,8 @@ def test_only_what_was_computed_serves_and_only_what_was_told_is_ready() -> None
     # Not when what was told is what followed from the version before.
     assert not switched.with_ready(4, 4).heads["a"].ready
     told = switched.with_ready(5, 5)
-    assert (told.heads["a"].ready, told.switched, told.awaited) == (True, 0, [4])
+    # Some replica may still go by the version before.
+    assert (told.heads["a"].ready, told.switched, told.awaited) == (True, 3, [4])
     assert told.with_switched(4, 6).with_ready(6, 6).awaited == []
 
 

@@ -26,7 +26,12 @@ USUAL = SegmentConfig().webhook_networks.split(",")
         ("169.254.169.254", USUAL, False),
         ("::ffff:169.254.169.254", USUAL, False),
         ("64:ff9b::a9fe:a9fe", USUAL, False),
+        ("64:ff9b:1::a9fe:a9fe", USUAL, False),
+        ("::ffff:0:169.254.169.254", USUAL, False),
+        ("::169.254.169.254", USUAL, False),
+        ("2002:a9fe:a9fe::1", USUAL, False),
         ("fe80::1%eth0", USUAL, False),
+        ("fec0::1", USUAL, False),
         ("169.254.169.254", ["169.254.0.0/16"], True),
         # What clouds tell their machines of themselves at other addresses.
         ("168.63.129.16", USUAL, False),

@@ -23,9 +23,9 @@ from services.segment.webhooks.measuring import Measuring
 from services.segment.webhooks.networks import Networks
 from services.segment.webhooks.posting import Poster
 
-_AT_ONCE = 64
-"""So many messages are being posted at a time. A receiver that hangs keeps one of these places for as long as it may
-take to answer, and then waits longer each time."""
+_AT_ONCE = 128
+"""So many messages are being posted at a time, and as many to receivers that didn't take the last one. A receiver that
+hangs keeps one of these places for as long as it may take to answer, and then waits longer each time."""
 
 
 @asynccontextmanager
@@ -42,8 +42,8 @@ async def build(
     networks = Networks(config.webhook_networks.split(","))
     async with Poster.opened(networks, clock, config.webhook_timeout_seconds) as poster:
         measuring = Measuring(metrics, store.webhooks, clock, held)
-        slots = asyncio.Semaphore(_AT_ONCE)
-        means = Means(store.webhooks, tail, poster, clock, config.partitions, slots, measuring)
+        slots, slots_of_failing = asyncio.Semaphore(_AT_ONCE), asyncio.Semaphore(_AT_ONCE)
+        means = Means(store.webhooks, tail, poster, clock, config.partitions, slots, slots_of_failing, measuring)
         couriers = Couriers(means, held)
         servicer = service.MembershipWebhookServicer(
             store, registry, tail, poster, clock, config.partitions, couriers.hint, config.webhook_http

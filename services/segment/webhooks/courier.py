@@ -45,6 +45,8 @@ class Means:
     partitions: int
     slots: asyncio.Semaphore
     """So many post at a time."""
+    slots_of_failing: asyncio.Semaphore
+    """And so many, besides, to receivers that didn't take the last message: those that hang hold up only each other."""
     measuring: Measuring
     jitter: Callable[[], float] = random
 
@@ -113,12 +115,8 @@ class Courier:
         """Post what is in hand."""
         if changes is None:
             # Read again also after a failure: who was erased meanwhile isn't told of any more.
-            changes = (await self._means.tail.read(self.workspace_id, webhook.place, MOST_CHANGES)).messages
-        wanted = [
-            stored
-            for stored in changes
-            if stored.sequence <= hand.sequence and webhook.wants(stored.message.segment_id)
-        ]
+            changes = await self._between(webhook.place, hand)
+        wanted = [stored for stored in changes if webhook.wants(stored.message.segment_id)]
         if not wanted:
             await self._write(lambda it: it.passed(webhook, hand))
         elif await self._post(
@@ -126,6 +124,18 @@ class Courier:
         ):
             now = self._means.clock.now()
             await self._write(lambda it: it.told(webhook, hand, now))
+
+    async def _between(self, place: Place, hand: Place) -> Changes:
+        """All that is kept between two places. One reading may give less of it than that before it: the broker's copies
+        may be behind."""
+        changes: list[Stored[MembershipChanged]] = []
+        while place.sequence < hand.sequence:
+            read = await self._means.tail.read(self.workspace_id, place, MOST_CHANGES)
+            changes += (stored for stored in read.messages if stored.sequence <= hand.sequence)
+            place = read.through
+            if not read.messages and place.sequence < hand.sequence:
+                raise CursorExpired("the stream ends before what was read of it")
+        return changes
 
     async def _give_notice(self, webhook: Webhook) -> None:
         """Tell of a loss. Then go on at the first change that is kept: whatever was before now, the members that are
@@ -139,7 +149,7 @@ class Courier:
 
     async def _post(self, webhook: Webhook, message: Outgoing, changes: Changes = ()) -> bool:
         """Post a message, and write down if it wasn't taken. Whether it was. Raises `Ended` if it's not for us."""
-        async with self._means.slots:
+        async with self._means.slots_of_failing if webhook.failure else self._means.slots:
             if not self._may_post():
                 raise Ended
             began = self._means.clock.now()

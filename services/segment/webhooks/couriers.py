@@ -20,6 +20,9 @@ log = structlog.get_logger()
 
 _LOOK_EVERY = 5 * SECOND
 _POISON_PAUSE = MINUTE
+_LAST_ANSWERS_S = 2.0
+"""How long receivers may take to answer when this stops. Others wait for it: what is ours goes to another replica only
+when all loops have ended."""
 
 
 class Couriers:
@@ -31,9 +34,12 @@ class Couriers:
 
     name = "membership-webhooks"
 
-    def __init__(self, means: Means, held: Callable[[], Collection[int]]) -> None:
+    def __init__(
+        self, means: Means, held: Callable[[], Collection[int]], *, last_answers_s: float = _LAST_ANSWERS_S
+    ) -> None:
         self._means = means
         self._held = held
+        self._last_answers_s = last_answers_s
         self._running: dict[str, _Running] = {}
         self._hinted = asyncio.Event()
         self._stopped = asyncio.Event()
@@ -43,7 +49,7 @@ class Couriers:
         self._hinted.set()
 
     def stop(self) -> None:
-        """End when what is being posted is answered."""
+        """End when what is being posted is answered, or soon: what isn't by then comes again."""
         self._stopped.set()
 
     async def run(self) -> None:
@@ -55,14 +61,15 @@ class Couriers:
                     self._means.clock, self._means.clock.now() + _LOOK_EVERY, self._hinted, self._stopped
                 )
         finally:
-            running = list(self._running.values())
-            for one in running:
+            for one in self._running.values():
                 one.leave()
+            tasks = [one.task for one in self._running.values()]
             try:
-                await asyncio.gather(*(one.task for one in running))
+                async with asyncio.timeout(self._last_answers_s):
+                    await asyncio.gather(*tasks, return_exceptions=True)
+            except TimeoutError:
+                log.info("webhooks didn't answer in time", count=sum(task.cancelled() for task in tasks))
             finally:
-                for one in running:
-                    one.task.cancel()
                 self._running.clear()
 
     async def _look(self) -> None:

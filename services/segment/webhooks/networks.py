@@ -22,6 +22,9 @@ _METADATA = frozenset(
 )
 _TRANSLATED = IPv6Network("64:ff9b::/96")
 """IPv4 addresses as NAT64 is asked for them (RFC 6052)."""
+_GLOBAL = IPv6Network("2000::/3")
+"""All that is public of IPv6 (RFC 4291, 2.4). Outside of it IPv4 addresses can be hidden in other ways (RFC 8215, RFC
+7915)."""
 
 
 class AddressRefused(OSError):
@@ -48,6 +51,8 @@ class Networks:
             return False
         if any(address in network for network in self._groups):
             return True
+        if isinstance(address, IPv6Address) and address not in _GLOBAL:
+            return False
         return self._public and address.is_global and not address.is_multicast
 
     def socket(self, info: tuple[int, int, int, str, tuple[object, ...]]) -> socket.socket:
@@ -62,8 +67,8 @@ class Networks:
 def _meant(address: Address) -> Address:
     """The IPv4 address that an IPv6 one stands for, or itself."""
     if isinstance(address, IPv6Address):
-        if address.ipv4_mapped:
-            return address.ipv4_mapped
+        if inside := address.ipv4_mapped or address.sixtofour:
+            return inside
         if address in _TRANSLATED:
             return IPv4Address(int(address) & 0xFFFF_FFFF)
     return address

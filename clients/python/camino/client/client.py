@@ -174,9 +174,9 @@ class Client:
 
         First everybody who is, then every change, for ever; or, with the `cursor` of a response that was told before,
         what came after it. When a stream ends, as each does after some minutes, or Camino is away, it goes on with the
-        newest cursor by itself, after a pause. `anew` says that it begins with everybody again instead: the first time
-        without a cursor, when a stream was cut before all had been told, and when the cursor is too old. Then forget
-        what you have been told. You're told as fast as you go on.
+        newest cursor by itself, after a pause; also in the midst of who is a member. `anew` says that it begins with
+        everybody again instead: the first time without a cursor, when a stream was cut before it said where to go
+        on, and when the cursor is too old. Then forget what you have been told. You're told as fast as you go on.
 
         Raises `CaminoError` for what doesn't pass, such as a segment that isn't there or a token that isn't known.
         """

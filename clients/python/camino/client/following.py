@@ -33,8 +33,7 @@ class Following:
         self._begun = False
 
     def next_request(self) -> WatchMembershipsRequest:
-        """What to open a stream with. One that has no cursor yet begins with everybody, however far the one before it
-        had come."""
+        """What to open a stream with. One that has no cursor yet begins with everybody."""
         self._anew = not self._request.cursor
         self._begun = False
         request = WatchMembershipsRequest()
@@ -45,7 +44,7 @@ class Following:
         told = Told(self._anew, response)
         self._anew = False
         self._begun = True
-        self._request.cursor = response.cursor or self._request.cursor
+        self._request.cursor = response.cursor or response.members_cursor or self._request.cursor
         self._pauses = longest_pauses()
         return told
 
