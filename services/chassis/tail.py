@@ -30,13 +30,15 @@ log = structlog.get_logger()
 
 M = TypeVar("M", bound=Message)
 
+_Key = tuple[str, int, int, int, int]
+
 _TIMEOUT_S = 5.0
 _SKEW = MINUTE
 """How much the clocks of the broker and of ours may differ."""
 
 
 class Place(NamedTuple):
-    """Where a reader is in a stream: all of its workspace's messages up to `sequence` have been read. Three numbers, to
+    """Where a reader is in a stream: all of its workspace's messages up to `sequence` have been read. Four numbers, to
     be kept wherever it suits the reader."""
 
     made_at: Instant
@@ -44,6 +46,9 @@ class Place(NamedTuple):
     sequence: int
     read_at: Instant
     """Whatever was stored before this instant has been read."""
+    stored_at: Instant
+    """When the message of that sequence was stored, whosever it is. A stream that loses its end, by a power cut or a
+    backup that is restored, gives its sequences to others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,13 +83,13 @@ class Tail(Generic[M]):
         self._type = message_type
         self._clock = clock
         self._chimes = Chimes(broker, message_type, self._newest_of)
-        self._reads: dict[tuple[str, int, int, int], asyncio.Task[Read[M]]] = {}
+        self._reads: dict[_Key, asyncio.Task[Read[M]]] = {}
 
     async def newest(self) -> Place:
         """The end of the stream."""
         now = self._clock.now()
-        made_at, sequence = await self._state()
-        return Place(made_at, sequence, now)
+        state = await self._state()
+        return Place(state.made_at, state.last, now, state.last_at)
 
     async def read(self, workspace_id: str, place: Place, limit: int) -> Read[M]:
         """The next messages of a workspace after a place, at most so many; none when there are none yet.
@@ -94,7 +99,7 @@ class Tail(Generic[M]):
         """
         if place.read_at + int(self._spec.max_age_s * SECOND) - _SKEW < self._clock.now():
             raise _expired("it's too old")
-        key = workspace_id, place.made_at, place.sequence, limit
+        key = workspace_id, place.made_at, place.sequence, place.stored_at, limit
         reading = self._reads.get(key)
         if reading is None:
             reading = self._reads[key] = asyncio.create_task(self._read(workspace_id, place, limit))
@@ -107,7 +112,7 @@ class Tail(Generic[M]):
         once."""
         await self._chimes.wait(workspace_id, place.sequence, self._clock, until)
 
-    def _ended(self, key: tuple[str, int, int, int], reading: asyncio.Task[Read[M]]) -> None:
+    def _ended(self, key: _Key, reading: asyncio.Task[Read[M]]) -> None:
         del self._reads[key]
         if not reading.cancelled():
             # It's no fault if everybody who waited for it is gone.
@@ -118,17 +123,17 @@ class Tail(Generic[M]):
         subject = f"{self._type.DESCRIPTOR.full_name}.{workspace_id}.>"
         found = await _Batch(self._broker, self._spec.name).get(subject, place.sequence, limit)
         # After the messages, so that none of another stream is taken for one of this.
-        made_at, last = await self._state()
-        if made_at != place.made_at or last < place.sequence:
+        state, stored_at = await asyncio.gather(self._state(), self._stored_at(place))
+        if (state.made_at, stored_at) != (place.made_at, place.stored_at) or state.last < place.sequence:
             raise _expired("the stream isn't the same any more")
         if not found:
             following = await self._ask("STREAM.MSG.GET", {"seq": place.sequence + 1, "next_by_subj": subject})
             if following is None:
-                return Read((), Place(made_at, last, began))
+                return Read((), Place(state.made_at, state.last, began, state.last_at))
             found = [_told(following)]
         sequence, stored_at, _ = found[-1]
         # Whatever the broker's clock says, it wasn't stored after we have read it.
-        return Read(self._decoded(found), Place(made_at, sequence, min(stored_at, began)))
+        return Read(self._decoded(found), Place(state.made_at, sequence, min(stored_at, began), stored_at))
 
     def _decoded(self, found: Sequence[tuple[int, Instant, bytes]]) -> Sequence[Stored[M]]:
         decoded = []
@@ -145,12 +150,17 @@ class Tail(Generic[M]):
         found = await self._ask("STREAM.MSG.GET", {"last_by_subj": subject})
         return 0 if found is None else int(found["message"]["seq"])
 
-    async def _state(self) -> tuple[Instant, int]:
-        """When the stream was made, and its last sequence."""
+    async def _state(self) -> _State:
         told = await self._ask("STREAM.INFO", {})
         if told is None:
             raise BrokerUnavailable(f"there is no stream {self._spec.name}")
-        return _instant(told["created"]), int(told["state"]["last_seq"])
+        state = told["state"]
+        return _State(_instant(told["created"]), int(state["last_seq"]), _instant(state["last_ts"]))
+
+    async def _stored_at(self, place: Place) -> Instant:
+        """When what is at a place now was stored; as the place says if nothing is kept there."""
+        found = await self._ask("STREAM.MSG.GET", {"seq": place.sequence}) if place.sequence else None
+        return place.stored_at if found is None else _instant(found["message"]["time"])
 
     async def _ask(self, what: str, request: dict[str, Any]) -> dict[str, Any] | None:
         """What the stream's leader answers; None when it has no such thing."""
@@ -166,6 +176,14 @@ class Tail(Generic[M]):
                 return None
             raise BrokerUnavailable(f"{self._spec.name} can't be read: {refusal['description']}")
         return answer
+
+
+class _State(NamedTuple):
+    made_at: Instant
+    last: int
+    """The last sequence; 0 if there was none."""
+    last_at: Instant
+    """When that was stored."""
 
 
 class _Batch:

@@ -12,7 +12,7 @@ from services.chassis.errors import InvalidArgument
 from services.chassis.tail import Place
 
 _SEAL = 16
-_PLACE = struct.Struct(">qqq")
+_PLACE = struct.Struct(">qqqq")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,7 @@ class Cursors:
         seal, packed = raw[:_SEAL], raw[_SEAL:]
         if len(packed) <= _PLACE.size or seal != self._seal(packed):
             raise InvalidArgument.at("cursor", "not a cursor of this question; begin anew without one")
-        segment_id, _, after = packed[_PLACE.size :].decode().partition(" ")
+        segment_id, _, after = packed[_PLACE.size :].decode(errors="replace").partition(" ")
         return Told(Place(*_PLACE.unpack_from(packed)), segment_id, after)
 
     def _seal(self, packed: bytes) -> bytes:

@@ -133,8 +133,8 @@ class Registry:
         """Adopt what changed since the last look."""
         now = self._clock.now()
         seen = self._seen
-        # What was written by a clock that's ahead must not hide what comes after it.
-        since = min(seen, now) - _OVERLAP
+        # What was written by a clock that's ahead must not hide what came after the last look.
+        since = min(seen, self._looked_at or 0) - _OVERLAP
         after = ""
         while True:
             page = await self._store.catalogues.query("by_change", 1, at_least=since, limit=100, after=after)

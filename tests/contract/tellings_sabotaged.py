@@ -85,7 +85,7 @@ def any_cursor_will_do(patch: pytest.MonkeyPatch) -> None:
         try:
             return told(self, cursor)
         except Exception:
-            return told(self, self.of_told(Told(Place(0, 0, 0))))
+            return told(self, self.of_told(Told(Place(0, 0, 0, 0))))
 
     patch.setattr(Cursors, "told", read)
 

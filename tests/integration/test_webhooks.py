@@ -203,13 +203,20 @@ async def test_what_comes_again_is_all_of_it_also_from_a_copy_that_is_behind(wor
     await courier.step()
     first, again, _ = hook.posted
     assert (first.id, first.body) == (again.id, again.body)
-    # A stream that has lost its end.
-    [document] = (await world.store.webhooks.get([courier.key])).values()
-    document.body["hand"][1] += 1
-    await world.store.webhooks.put([document])
-    world.clock.advance(5 * SECOND)
-    await courier.step()
-    assert (await world.webhook()).loss_count == 1
+    # A stream that has lost its end; then one that has gone on since.
+    hook.answer = taken
+    for place, number, difference in (("hand", 1, 1), ("place", 3, -1)):
+        [document] = (await world.store.webhooks.get([courier.key])).values()
+        document.body[place][number] += difference
+        await world.store.webhooks.put([document])
+        world.clock.advance(5 * SECOND)
+        # It notices, says so, and tells what there is.
+        for _ in range(3):
+            assert await world.courier().step() is None
+    kinds = [posted.told["type"].rpartition(".")[2] for posted in hook.posted[3:]]
+    assert kinds == ["changes_lost", "membership_changed"] * 2
+    assert hook.posted[4].sequences == hook.posted[6].sequences == [("ana", number) for number in range(1, 7)]
+    assert hook.posted[4].id != hook.posted[6].id
 
 
 async def test_who_is_gone_is_told_nothing_until_it_is_put_again(world: Telling, hook: Receiver) -> None:
@@ -415,6 +422,18 @@ async def test_what_may_not_be_reached_is_not_connected_to(broker: Broker, tmp_p
             assert (answer.delivered, answer.status) == (False, 0)
             assert answer.error == "its address may not be reached: CAMINO_WEBHOOK_NETWORKS doesn't allow it"
     assert hook.posted == []
+
+
+async def test_a_receiver_may_close_its_connections_without_saying_so(world: Telling) -> None:
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"{}")
+        writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        _, port = server.sockets[0].getsockname()
+        outcomes = [await world.poster.post(f"http://127.0.0.1:{port}/", b"{}", {}) for _ in range(10)]
+    assert [outcome.error for outcome in outcomes] == [""] * 10
 
 
 async def test_the_service_tells_what_its_own_segments_bring_about(

@@ -224,9 +224,7 @@ class People:
         await self._handle(list(self.under_way), 1, None)
         for pause in (SWEEP_AFTER, SETTLE_AFTER):
             self.clock.advance(pause)
-            self.replicas = [
-                Replica(self.bench.store, self.clock, published=self.published, page=2) for _ in range(2)
-            ]
+            self.replicas = [Replica(self.bench.store, self.clock, published=self.published, page=2) for _ in range(2)]
             await self.replicas[0].roll_out()
             await self._fire(0, None)
             await self.replicas[0].profiles.record([self.key(person) for person in self.people])

@@ -10,11 +10,12 @@ from google.protobuf import json_format
 
 from services.chassis.clock import DAY
 from services.chassis.errors import EtagMismatch, InvalidDefinition
-from services.segment import definitions
+from services.segment import compiling, definitions
 from services.segment import domain as d
 from services.segment.catalogue import Catalogue
 from services.segment.evaluate import NEVER, depends_on, evaluate
-from services.segment.rules import Published, Rules
+from services.segment.references import Reference
+from services.segment.rules import NO_RULES, Published, Rules
 from services.segment.standing import Cause
 from services.segment.state import Event, ProfileState, StaleRules
 
@@ -254,6 +255,22 @@ def test_an_edit_of_an_edit_takes_its_place() -> None:
     head = first.with_published("a", "2", "", 2).with_published("a", "1", "2", 3).heads["a"]
     assert head.upcoming is not None
     assert (head.serving.number, head.upcoming.number, head.upcoming.edition, head.upcoming.etag) == (1, 3, 3, "1")
+
+
+def test_a_former_version_asks_what_served_beside_it_though_a_clock_went_back() -> None:
+    """`a` was switched first, by a clock that was ahead: what `b` asked before its own switch is what `a` says now."""
+    served: dict[str, d.Definition] = {
+        "1": d.Definition(d.Not(bought(None))),
+        "2": d.Definition(bought(None)),
+        "3": d.Definition(d.InSegment("a")),
+        "4": d.Definition(d.Not(d.InSegment("a"))),
+    }
+    asks_a = [Reference("a", "")]
+    catalogue = Catalogue().with_published("a", "1", "", 1).with_published("a", "2", "", 2).with_switched(2, 900)
+    catalogue = catalogue.with_published("b", "3", "", 3, asks_a).with_published("b", "4", "", 4, asks_a)
+    catalogue = catalogue.with_switched(catalogue.demanded, 800)
+    former = compiling.rules(catalogue, NO_RULES, lambda _, etag: served[etag]).former["b"]
+    assert former.ask(purchases(NOW), NOW)[0]
 
 
 # --- states -----------------------------------------------------------------------------------------------------------

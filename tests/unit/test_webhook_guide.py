@@ -25,7 +25,7 @@ def test_the_receiver_in_the_guide() -> None:
     now = time.time_ns() // 1_000
     secret, read_anew = new_secret(), list[int]()
     audience = names["Audience"](secret, lambda: read_anew.append(1))
-    webhook = Webhook.new(Definition("https://decisions.example.com"), secret, Place(1, 1, now), now)
+    webhook = Webhook.new(Definition("https://decisions.example.com"), secret, Place(1, 1, now, now), now)
 
     def post(message: messages.Outgoing, key: str = secret, at: int = now) -> int:
         status: int = audience.take(headers(message.id, at, message.body, [new_secret(), key]), message.body)
@@ -33,7 +33,7 @@ def test_the_receiver_in_the_guide() -> None:
 
     def change(*sequences: int) -> messages.Outgoing:
         told = [changed("ana", sequence) for sequence in sequences]
-        return messages.changed("shop/hook", webhook, Place(1, 9, now), told)
+        return messages.changed("shop/hook", webhook, Place(1, 9, now, now), told)
 
     assert post(change(1, 2, 3)) == 204
     assert audience.is_member("loyal", "ana")

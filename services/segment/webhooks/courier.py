@@ -143,9 +143,7 @@ class Courier:
         assert webhook.lost is not None
         if await self._post(webhook, messages.lost(self.key, webhook, webhook.lost)):
             newest = await self._means.tail.newest()
-            same = newest.made_at == webhook.place.made_at and newest.sequence >= webhook.place.sequence
-            to = newest._replace(sequence=webhook.place.sequence if same else 0)
-            await self._write(lambda it: it.told(webhook, to, newest.read_at))
+            await self._write(lambda it: it.told(webhook, newest._replace(sequence=0), newest.read_at))
 
     async def _post(self, webhook: Webhook, message: Outgoing, changes: Changes = ()) -> bool:
         """Post a message, and write down if it wasn't taken. Whether it was. Raises `Ended` if it's not for us."""

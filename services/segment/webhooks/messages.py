@@ -38,7 +38,7 @@ def lost(key: str, webhook: Webhook, loss: Loss) -> Outgoing:
     """Tells of a loss."""
     message = _message(key, LOST)
     message.lost.CopyFrom(lost_changes(loss))
-    return _outgoing(_id(key, webhook, LOST, None, str(webhook.losses)), message)
+    return _outgoing(_id(key, webhook, LOST), message)
 
 
 def test(key: str) -> Outgoing:
@@ -50,9 +50,10 @@ def lost_changes(loss: Loss) -> LostChanges:
     return LostChanges(after_time=timestamp(loss.after), notice_time=timestamp(loss.noticed_at))
 
 
-def _id(key: str, webhook: Webhook, kind: str, to: Place | None, *more: str) -> str:
+def _id(key: str, webhook: Webhook, kind: str, to: Place | None = None, *more: str) -> str:
     places = (_named(place) for place in (webhook.place, to) if place)
-    return f"msg_{derive_id(kind, key, str(webhook.created_at), *places, *more)}"
+    # After a loss the same sequences may be those of other changes.
+    return f"msg_{derive_id(kind, key, str(webhook.created_at), str(webhook.losses), *places, *more)}"
 
 
 def _named(place: Place) -> str:

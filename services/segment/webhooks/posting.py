@@ -1,4 +1,4 @@
-"""Posting a message, once: HTTP, and what came of it in our words."""
+"""Posting a message: HTTP, and what came of it in our words."""
 
 from __future__ import annotations
 
@@ -70,17 +70,26 @@ class Poster:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
         """Post a body. Whatever comes of it is an outcome; nothing is raised."""
         try:
-            async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
-                outcome = self._answered(response)
-                try:
-                    await response.content.read(_READ_BYTES)
-                except (aiohttp.ClientError, TimeoutError):
-                    pass  # It has answered all the same.
-                if not response.content.at_eof():
-                    response.close()
-                return outcome
+            try:
+                return await self._post(url, body, headers)
+            except aiohttp.ClientConnectorError:
+                raise
+            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError):
+                # Receivers close a connection that they've kept for a while, and may do so just when it's used again.
+                return await self._post(url, body, headers)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
             return Outcome(False, self._words(error))
+
+    async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Outcome:
+        async with self._session.post(url, data=body, headers=headers, allow_redirects=False) as response:
+            outcome = self._answered(response)
+            try:
+                await response.content.read(_READ_BYTES)
+            except (aiohttp.ClientError, TimeoutError):
+                pass  # It has answered all the same.
+            if not response.content.at_eof():
+                response.close()
+            return outcome
 
     def _answered(self, response: aiohttp.ClientResponse) -> Outcome:
         status = response.status
