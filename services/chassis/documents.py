@@ -161,14 +161,19 @@ _PAUSE_S = 0.001
 
 
 async def change(
-    collection: Collection, ids: Iterable[str], decide: Decide, *, known: Mapping[str, Document] | None = None
+    collection: Collection,
+    ids: Iterable[str],
+    decide: Decide,
+    *,
+    known: Mapping[str, Document | None] | None = None,
 ) -> dict[str, Document]:
     """Read documents, let `decide` say what each becomes, and write them with compare-and-set; again for those that
     others changed meanwhile.
 
     One read and one write per round. `decide` may be called several times for one id and must have no effect of its
-    own. `known` spares the first read for documents that the caller has just read. Returns every document as it is now.
-    Raises `Contention` when some were changed by others forty times in a row.
+    own. `known` spares the first read for documents that the caller has just read, or None for those that it expects
+    not to be there. Returns every document as it is now. Raises `Contention` when some were changed by others forty
+    times in a row.
     """
     pending = list(dict.fromkeys(ids))
     result: dict[str, Document] = {}

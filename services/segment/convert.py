@@ -162,6 +162,12 @@ def memberships_of(body: Body) -> dict[str, Membership]:
     return found
 
 
+def has_never_left(body: Body, segment_id: str) -> bool:
+    """Whether a stored profile is in a segment and has been from the first time on that it entered."""
+    member, _, exited_at, _ = body["memberships"].get(segment_id, (False, 0, 0, 0))
+    return bool(member) and not exited_at
+
+
 def prospects_of(body: Body) -> dict[str, Prospect]:
     found = {segment_id: Prospect(*row) for segment_id, row in body.get("prospects", {}).items()}
     for segment_id, row in body.get("failures_foreseen", {}).items():

@@ -30,6 +30,7 @@ class Outbox:
         published is in the history."""
         profiles = {document.id: document for document in documents}
         projected: dict[str, tuple[str, Transition]] = {}
+        first = dict[str, None]()
         kept: list[Document] = []
         batch: list[Outgoing] = []
         relayed: dict[str, int] = {}
@@ -43,6 +44,9 @@ class Outbox:
             for transition in transitions:
                 membership = convert.membership_key(workspace_id, transition.segment_id, profile_id)
                 projected[membership] = workspace_id, transition
+                if convert.has_never_left(document.body, transition.segment_id):
+                    # It has no row yet, unless this is done again.
+                    first[membership] = None
                 kept.append(history.document(key, transition))
                 message = convert.membership_changed(workspace_id, profile_id, transition)
                 message_id = f"{key}/{transition.sequence}"
@@ -58,6 +62,8 @@ class Outbox:
             return convert.without_relayed(old.body, relayed[key]) if old else None
 
         # What is kept already is the same, and stays.
-        await asyncio.gather(change(self._store.memberships, projected, project), self._store.transitions.put(kept))
+        await asyncio.gather(
+            change(self._store.memberships, projected, project, known=first), self._store.transitions.put(kept)
+        )
         await self._publisher.publish(batch)
         await change(self._store.facts, relayed, settle, known={key: profiles[key] for key in relayed})

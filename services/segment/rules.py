@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from services.segment.domain import Definition
+from services.segment.domain import NEVER, Definition, Facts
 from services.segment.evaluate import Decided, Dependencies, compiled, depends_on, membership
 
 
@@ -66,6 +66,7 @@ class Rules:
         "by_zone",
         "edition",
         "former",
+        "of_anybody",
         "upcoming",
     )
 
@@ -84,6 +85,8 @@ class Rules:
         self.former: Mapping[str, Published] = {segment.segment_id: segment for segment in former}
         """The versions that served before the ones that do."""
         self.all = [*self.by_id.values(), *self.upcoming.values()]
+        self.of_anybody = [segment for segment in self.all if _may_hold_of_nobody(segment)]
+        """The versions that may have somebody as a member of whom nothing is known that they ask for."""
         self.by_attribute: dict[str, list[Published]] = {}
         self.by_event_type: dict[str, list[Published]] = {}
         self.by_consent: dict[str, list[Published]] = {}
@@ -105,6 +108,15 @@ class Rules:
     def upcoming_since(self, edition: int) -> list[Published]:
         """The upcoming versions that a profile last evaluated at `edition` hasn't been evaluated by."""
         return [segment for segment in self.upcoming.values() if segment.edition > edition]
+
+
+def _may_hold_of_nobody(segment: Published) -> bool:
+    """Whether it says anything but no, for ever, of somebody of whom nothing is known. No such verdict depends on the
+    instant: of no facts, none comes or goes."""
+    try:
+        return segment.ask(Facts({}, {}), 0) != (False, NEVER)
+    except Exception:
+        return True
 
 
 NO_RULES = Rules(0, ())

@@ -25,6 +25,9 @@ from services.segment.store import Store
 
 Shard = tuple[str, int]
 """A workspace's profiles in one partition."""
+_SIDE_BY_SIDE = 3
+"""Pages at a time: while the store reads one and writes another, a third is evaluated. Not more of them, so that what
+is asked inside a request waits for no more than a few milliseconds."""
 
 
 class Shards:
@@ -41,7 +44,7 @@ class Shards:
         clock: Clock,
         finished: Callable[[int, Instant], None],
         *,
-        page: int = 200,
+        page: int = 100,
     ) -> None:
         self._store = store
         self._registry = registry
@@ -58,8 +61,10 @@ class Shards:
         following: list[Outgoing] = []
         finished: set[str] = set()
         asked = self._newest(messages)
-        # Side by side: while the store writes one page, another is evaluated.
-        steps = await asyncio.gather(*map(self._step, asked.values()), return_exceptions=True)
+        turns = asyncio.Semaphore(_SIDE_BY_SIDE)
+        steps = await asyncio.gather(
+            *(self._step(message, turns) for message in asked.values()), return_exceptions=True
+        )
         for (shard, message), more in zip(asked.items(), steps, strict=True):
             if isinstance(more, BaseException):
                 raise more
@@ -82,7 +87,12 @@ class Shards:
                 self._asked[shard], newest[shard] = asked, message
         return newest
 
-    async def _step(self, message: EvaluationRequested) -> bool:
+    async def _step(self, message: EvaluationRequested, turns: asyncio.Semaphore) -> bool:
+        """Evaluate a page when its turn has come. Whether there may be more."""
+        async with turns:
+            return await self._evaluate(message)
+
+    async def _evaluate(self, message: EvaluationRequested) -> bool:
         """Evaluate a page of the profiles that are behind, or that a switch changes, and tell what follows. Whether
         there may be more."""
         workspace_id, partition = message.workspace_id, message.partition

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import NamedTuple
 
 from services.segment.evaluate import NEVER
 
@@ -63,8 +64,7 @@ class Prospect:
     failure: Failure | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Transition:
+class Transition(NamedTuple):
     """A profile entered or left a segment. `sequence` counts the profile's transitions from 1."""
 
     sequence: int

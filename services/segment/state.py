@@ -20,7 +20,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from itertools import repeat
+from itertools import groupby, repeat
 from typing import Any
 
 from services.segment.domain import Facts, History, Person, Value
@@ -79,7 +79,10 @@ class ProfileState:
     @property
     def wake_at(self) -> int:
         """The earliest instant at which time alone may change a membership, or a prospect; NEVER if there is none."""
-        return min([self._flips_at, *(prospect.until for prospect in self.prospects.values())])
+        flips_at = self._flips_at
+        return (
+            min([flips_at, *[prospect.until for prospect in self.prospects.values()]]) if self.prospects else flips_at
+        )
 
     @property
     def _flips_at(self) -> int:
@@ -125,14 +128,16 @@ class ProfileState:
     def _switch(self, segments: list[Published], rules: Rules, now: int) -> None:
         """Go by other versions than before, from the instants on from which they serve. Given in the order of those."""
         waiting = {segment.segment_id: rules.former.get(segment.segment_id) for segment in segments}
-        for segment in segments:
-            at = max(self.as_of, min(segment.switched_at or now, now))
+        for switched_at, group in groupby(segments, key=lambda segment: segment.switched_at):
+            together = list(group)
+            at = max(self.as_of, min(switched_at or now, now))
             self._let_time_pass(rules, at, waiting)
-            del waiting[segment.segment_id]
-            if membership := self.memberships.get(segment.segment_id):
-                # When its former version would have flipped doesn't matter any more.
-                membership.until = NEVER
-            self._evaluate((segment,), Cause.EDIT, rules, at)
+            for segment in together:
+                del waiting[segment.segment_id]
+                if membership := self.memberships.get(segment.segment_id):
+                    # When its former version would have flipped doesn't matter any more.
+                    membership.until = NEVER
+            self._evaluate(together, Cause.EDIT, rules, at)
 
     def _look_ahead(self, segments: Iterable[Published], rules: Rules, now: int) -> None:
         """Ask upcoming versions that haven't been asked, and those that may say otherwise by now. Forget those that
@@ -265,7 +270,7 @@ class ProfileState:
         if self.edition == _NEW:
             # Nobody has asked of this profile yet: being known is what happened to it.
             self.edition = rules.edition
-            touched = rules.all
+            touched = _by_version((*rules.of_anybody, *touched)).values()
         if not rules.upcoming:
             self._evaluate(touched, cause, rules, now, event_id)
             return
