@@ -84,6 +84,7 @@ class Scripted(ProfileServiceServicer):
     def __init__(self) -> None:
         self.asked = 0
         self.away = 0
+        self.away_with = grpc.StatusCode.UNAVAILABLE
         self.contended: Counter[str] = Counter()
         self.batches: list[list[str]] = []
         self.tokens: list[str | bytes | None] = []
@@ -116,7 +117,7 @@ class Scripted(ProfileServiceServicer):
                 self.given_up.set()
         if self.away:
             self.away -= 1
-            await context.abort(grpc.StatusCode.UNAVAILABLE, "away")
+            await context.abort(self.away_with, "away")
 
 
 class NeverWell(health_pb2_grpc.HealthServicer):
@@ -227,7 +228,11 @@ async def test_what_may_be_repeated_is_tried_again_when_nobody_answers():
         servicer.away = 3
         await client.profiles.GetProfile(NOBODY)
         assert servicer.asked == 4
-        servicer.away = 100
+        # As a server says that is stopping.
+        servicer.away, servicer.away_with = 3, grpc.StatusCode.CANCELLED
+        await client.profiles.GetProfile(NOBODY)
+        assert servicer.asked == 8
+        servicer.away, servicer.away_with, servicer.asked = 100, grpc.StatusCode.UNAVAILABLE, 4
         with pytest.raises(CaminoError, match="UNAVAILABLE: away"):
             await client.profiles.GetProfile(NOBODY)
         assert servicer.asked == 8

@@ -22,7 +22,7 @@ from structlog.testing import capture_logs
 from services.chassis import errors as errors_module
 from services.chassis.app import App
 from services.chassis.errors import CaminoError, Status
-from services.chassis.interceptors import UndeclaredMethod, describe
+from services.chassis.methods import UndeclaredMethod, describe
 from services.chassis.server import Mounted, Server
 from services.chassis.sqlite import SqliteDatabase
 from services.chassis.testing import serving

@@ -12,7 +12,8 @@ _RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
-    "retryableStatusCodes": ["UNAVAILABLE"],
+    # A server that stops cancels what comes between its end and its word of it. Who cancels a call himself gets no retry.
+    "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 # With half of the tokens gone, nothing is retried until enough calls have succeeded: a service that is down isn't given
 # four times the load. https://github.com/grpc/proposal/blob/master/A6-client-retries.md
@@ -21,7 +22,7 @@ _THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 
 def service_config(services: Iterable[ServiceDescriptor]) -> str:
     """A gRPC service config, as JSON: calls go round robin over all addresses of a name, and UNAVAILABLE is retried
-    three times for the methods of `services` that declare an `idempotency_level`.
+    (so is CANCELLED, which a server says that is stopping) three times for the methods of `services` that declare an `idempotency_level`.
 
     Streams are not: who sends over one sends again what has no answer, and gRPC's own replay (1.85) now and then leaves
     a request out when a stream is retried while more is written to it.
