@@ -12,7 +12,7 @@ _RETRY_POLICY = {
     "initialBackoff": "0.1s",
     "maxBackoff": "2s",
     "backoffMultiplier": 2,
-    # A server that stops cancels what comes between its end and its word of it. Who cancels a call himself gets no retry.
+    # A server that stops cancels what comes before its word of that. A call that its caller cancels isn't retried.
     "retryableStatusCodes": ["UNAVAILABLE", "CANCELLED"],
 }
 # With half of the tokens gone, nothing is retried until enough calls have succeeded: a service that is down isn't given
@@ -22,7 +22,7 @@ _THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 
 def service_config(services: Iterable[ServiceDescriptor]) -> str:
     """A gRPC service config, as JSON: calls go round robin over all addresses of a name, and UNAVAILABLE is retried
-    (so is CANCELLED, which a server says that is stopping) three times for the methods of `services` that declare an `idempotency_level`.
+    three times for the methods of `services` that declare an `idempotency_level`; so is CANCELLED, if a server says so.
 
     Streams are not: who sends over one sends again what has no answer, and gRPC's own replay (1.85) now and then leaves
     a request out when a stream is retried while more is written to it.
