@@ -55,6 +55,7 @@ from tests.servers import NatsServer
 
 WORKSPACE = "shop"
 PARTITIONS = 4
+_MOST_LOOKS = 2_000
 START = 1_750_000_000 * SECOND
 
 LOYAL = {"event": {"eventType": "shop.purchase", "count": {"atLeast": 3}}}
@@ -363,8 +364,10 @@ class Replica:
 
     async def roll_out(self) -> None:
         """Let what was published come to serve."""
-        while await self.look_at_publications():
-            pass
+        for _ in range(_MOST_LOOKS):
+            if not await self.look_at_publications():
+                return
+        raise AssertionError("there is no end to what is to be done")
 
 
 def _unwatched(_request: segment_service_pb2.WatchMembershipsRequest) -> NoReturn:

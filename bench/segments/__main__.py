@@ -1,8 +1,9 @@
-"""`python -m bench.segments [streaming|check|evaluation|flips]`: what the segment service costs, alone with a broker.
+"""`python -m bench.segments [streaming|check|evaluation|rollouts|flips]`: what the segment service costs, alone with a
+broker.
 
 Its store is written before it starts, as it would be there. Medians of `RUNS` runs, with the least and the greatest.
 Where the machine has other things to do, CPU says more than time does. `PEOPLE` and `FLIPS` are how many there are for
-`evaluation` and `flips`, a million if it isn't said.
+`evaluation`, `rollouts` and `flips`; a million, or for `rollouts` two hundred thousand, if it isn't said.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from rich.console import Console
 from rich.table import Table
 
-from bench.segments import checking, evaluation, flips, streaming
+from bench.segments import checking, evaluation, flips, rollouts, streaming
 from services.chassis import logging
 
 RUNS = int(os.environ.get("RUNS", "3"))
@@ -83,6 +84,20 @@ async def evaluate() -> None:
     show(table)
 
 
+async def roll_out() -> None:
+    table = Table(f"over {rollouts.PEOPLE:,} people", "s", "us a profile", "CPU us", "transitions", "memory, MB")
+    for it in await rollouts.rolled_out():
+        table.add_row(
+            it.what,
+            f"{it.seconds:.1f}",
+            f"{it.seconds / rollouts.PEOPLE * 1e6:.0f}",
+            f"{it.cpu_s / rollouts.PEOPLE * 1e6:.0f}",
+            f"{it.transitions:,}",
+            f"{it.memory_mb:.0f}",
+        )
+    show(table)
+
+
 async def flip() -> None:
     found = await flips.flipped(RUNS)
     table = Table(f"of {flips.PENDING:,} that are to come", "")
@@ -103,6 +118,7 @@ FIGURES: Mapping[str, Callable[[], Awaitable[None]]] = {
     "streaming": stream,
     "check": check,
     "evaluation": evaluate,
+    "rollouts": roll_out,
     "flips": flip,
 }
 

@@ -41,7 +41,9 @@ async def rolled_out() -> list[RolledOut]:
     definitions = _definitions()
     found: list[RolledOut] = []
     async with broker_and_service() as service:
-        await service.publish({})
+        # So that its collections are there.
+        await service.start()
+        await service.stop()
         async with service.stored() as (store, _):
             await evaluation.write(store, PEOPLE)
         await service.start()

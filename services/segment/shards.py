@@ -17,6 +17,7 @@ from services.chassis.consumer import Dead, Retry
 from services.chassis.documents import Document, change
 from services.chassis.events import Outgoing, Publisher
 from services.segment import convert
+from services.segment.catalogue import Catalogue
 from services.segment.outbox import Outbox
 from services.segment.profiles import Profiles
 from services.segment.registry import Registry
@@ -104,12 +105,29 @@ class Shards:
         page = await self._store.facts.query(
             "by_edition", workspace_id, partition, below=catalogue.demanded, limit=self._page
         )
-        if not page.documents and catalogue.switched:
-            differing = convert.differing_in(workspace_id, partition)
-            page = await self._store.facts.query("differing", differing, below=catalogue.switched + 1, limit=self._page)
-        known = {document.id: document for document in page.documents}
+        left = page.documents or await self._differing(workspace_id, partition, catalogue)
+        known = {document.id: document for document in left}
         await self._outbox.deliver((await self._profiles.record(known, known=known)).owing)
         return bool(known)
+
+    async def _differing(self, workspace_id: str, partition: int, catalogue: Catalogue) -> list[Document]:
+        """A page of the profiles that a switch changes. Of those that know of it already, it's a version which was held
+        up, and is still to come, that says otherwise."""
+        if not (switched := catalogue.switched):
+            return []
+        after = ""
+        while True:
+            page = await self._store.facts.query(
+                "differing",
+                convert.differing_in(workspace_id, partition),
+                below=switched + 1,
+                limit=self._page,
+                after=after,
+            )
+            behind = [document for document in page.documents if document.body["edition"] < catalogue.edition]
+            after = page.next
+            if behind or not after:
+                return behind
 
     async def _say_finished(self, workspace_ids: set[str]) -> None:
         now = self._clock.now()

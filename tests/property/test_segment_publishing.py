@@ -16,7 +16,7 @@ import pytest
 from camino.profile.v1 import profile_pb2
 from camino.profile.v1.profile_events_pb2 import ProfileChanged
 from camino.segment.v1 import segment_pb2, segment_service_pb2
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from services.chassis.clock import SECOND
@@ -347,7 +347,22 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     bench.close()
 
 
+ONE_IS_HELD_UP = [
+    ("visit", {"who": "ana", "ago": 0}),
+    ("edit", {"segment_id": "often", "condition": visits(1, "")}),
+    ("fire_timers", {"life": None}),
+    ("edit", {"segment_id": "new", "condition": ASKS}),
+    ("edit", {"segment_id": "new", "condition": visits(1, "45s")}),
+    ("visit", {"who": "ana", "ago": 0}),
+    ("visit", {"who": "bo", "ago": 0}),
+    ("edit", {"segment_id": "asking", "condition": ASKS}),
+    ("visit", {"who": "ana", "ago": 0}),
+]
+"""`new` is switched to, while `often`, published before it, waits for `asking`."""
+
+
 @settings(max_examples=100)
+@example(life=ONE_IS_HELD_UP)
 @given(life=st.lists(steps, min_size=15, max_size=40))
 def test_an_edit_serves_for_everybody_from_one_instant_on(bench: Bench, life: list[Step]) -> None:
     world = World(bench)
