@@ -110,6 +110,9 @@ class Rollout:
             if asked != seen.edition or asked_at + _LOOK <= self._clock.now():
                 asked_at = await self._ask(workspace_id, seen, left)
             fields = {"asked": [seen.edition, asked_at], "compute_at": asked_at + _LOOK, "settling": None}
+        elif seen.awaited:
+            # What was left a moment ago isn't any more: somebody was touched meanwhile.
+            fields = {"compute_at": self._clock.now()}
         else:
             fields = _settled(document.body.get("settling", (0, 0)), seen.edition, self._clock.now())
         await self._write(document, lambda now, found: (found, fields))

@@ -58,6 +58,7 @@ class Rules:
     """
 
     __slots__ = (
+        "_places",
         "all",
         "by_attribute",
         "by_consent",
@@ -85,6 +86,7 @@ class Rules:
         self.former: Mapping[str, Published] = {segment.segment_id: segment for segment in former}
         """The versions that served before the ones that do."""
         self.all = [*self.by_id.values(), *self.upcoming.values()]
+        self._places = {(segment.segment_id, segment.serves_from): place for place, segment in enumerate(self.all)}
         self.of_anybody = [segment for segment in self.all if _may_hold_of_nobody(segment)]
         """The versions that may have somebody as a member of whom nothing is known that they ask for."""
         self.by_attribute: dict[str, list[Published]] = {}
@@ -98,6 +100,11 @@ class Rules:
                 self.by_event_type.setdefault(kind, []).append(segment)
             for key in segment.needs.consents:
                 self.by_consent.setdefault(key, []).append(segment)
+
+    def in_order(self, segments: Iterable[Published]) -> list[Published]:
+        """Versions in one order, whatever touched them, and each once: it's the order in which what follows is told."""
+        found = {self._places[segment.segment_id, segment.serves_from]: segment for segment in segments}
+        return [found[place] for place in sorted(found)]
 
     def serving_since(self, edition: int) -> list[Published]:
         """The versions that a profile last evaluated at `edition` isn't a member by yet, or no member, in the order of

@@ -28,9 +28,6 @@ from services.segment.evaluate import NEVER
 from services.segment.rules import Published, Rules
 from services.segment.standing import Cause, FailedVersion, Failure, Membership, Prospect, Transition
 
-PublishedVersion = tuple[str, int]
-"""A segment's version: the segment's id, and the edition from which it serves."""
-
 _NEW = -1
 _NOTHING: Mapping[str, Any] = {}
 _NOBODY = Person()
@@ -156,7 +153,7 @@ class ProfileState:
         """Take a state of the profile, unless it's an older one."""
         if revision > self.revision:
             touched = self._take_person(revision, person, rules)
-            self._happened(touched.values(), Cause.PROFILE, rules, now)
+            self._happened(rules.in_order(touched), Cause.PROFILE, rules, now)
 
     def observe_event(self, event: Event, rules: Rules, now: int) -> None:
         """Take an event, unless it's known."""
@@ -177,7 +174,7 @@ class ProfileState:
         if self.absorbed.issuperset(merged):
             self.observe_profile(revision, person, rules, now)
             return
-        touched: dict[PublishedVersion, Published] = {}
+        touched: list[Published] = []
         if revision > self.revision:
             touched = self._take_person(revision, person, rules)
         for profile_id in merged.keys() - self.absorbed:
@@ -186,8 +183,8 @@ class ProfileState:
                 events = map(Event, held.ids, repeat(kind), held.at, held.properties)
                 # All of them, so no `any`.
                 if sum([self._take_event(event) for event in events]):
-                    touched.update(_by_version(rules.by_event_type.get(kind, ())))
-        self._happened(touched.values(), Cause.MERGE, rules, now)
+                    touched += rules.by_event_type.get(kind, ())
+        self._happened(rules.in_order(touched), Cause.MERGE, rules, now)
 
     def join(self, survivor: str, rules: Rules, now: int) -> None:
         """Turn out to be the same person as another profile: be in no segment any more. The events stay for that one to
@@ -236,8 +233,8 @@ class ProfileState:
                 self.sequence += 1
                 self.outbox.append(Transition(self.sequence, segment_id, False, now, cause, "", version))
 
-    def _take_person(self, revision: int, person: Person, rules: Rules) -> dict[PublishedVersion, Published]:
-        """The versions that may be touched."""
+    def _take_person(self, revision: int, person: Person, rules: Rules) -> list[Published]:
+        """The versions that may be touched, in any order, and some more than once."""
         self.revision = revision
         facts = self.facts
         touched = [
@@ -247,7 +244,7 @@ class ProfileState:
         if facts.time_zone != person.time_zone:
             touched += rules.by_zone
         facts.attributes, facts.consents, facts.time_zone = person.attributes, person.consents, person.time_zone
-        return _by_version(touched)
+        return touched
 
     def _take_event(self, event: Event) -> bool:
         """Whether it's new."""
@@ -270,7 +267,7 @@ class ProfileState:
         if self.edition == _NEW:
             # Nobody has asked of this profile yet: being known is what happened to it.
             self.edition = rules.edition
-            touched = _by_version((*rules.of_anybody, *touched)).values()
+            touched = rules.in_order((*rules.of_anybody, *touched))
         if not rules.upcoming:
             self._evaluate(touched, cause, rules, now, event_id)
             return
@@ -363,10 +360,6 @@ class ProfileState:
         membership.until = NEVER
         before, membership.failure = membership.failure, failure
         self.changed |= before is None or replace(before, at=failure.at) != failure
-
-
-def _by_version(segments: Iterable[Published]) -> dict[PublishedVersion, Published]:
-    return {(segment.segment_id, segment.serves_from): segment for segment in segments}
 
 
 def _differing(

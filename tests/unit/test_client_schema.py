@@ -39,7 +39,7 @@ def test_only_what_declares_that_it_may_be_repeated_is_retried():
     pool.Add(file)
     [config] = json.loads(service_config([pool.FindServiceByName("test.retries.Shop")]))["methodConfig"]
     assert [method["method"] for method in config["name"]] == ["Look", "Set"]
-    assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE"]
+    assert config["retryPolicy"]["retryableStatusCodes"] == ["UNAVAILABLE", "CANCELLED"]
 
 
 def test_every_service_of_the_contract_is_in_the_configuration_of_channels():
